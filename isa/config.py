@@ -1,11 +1,11 @@
 """The machine as a value: tile shape, buffer sizes, bus width, queue depths; presets; JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
 
 
 class ConfigError(ValueError):
@@ -17,6 +17,22 @@ UOP_BITS = 32
 DRAM_ADDRESS_BITS = 32
 PAGE_BYTES = 4096
 """Addresses below one page are never used, so that a null address is always a mistake."""
+
+
+def field_offsets(widths: Iterable[int]) -> list[int]:
+    """Return the first bit of each field of a word, and after them the bit that follows the last.
+
+    Fields follow each other from bit 0; one that would straddle two 64-bit halves begins the second
+    one instead, as a C compiler lays out bit fields of a 64-bit type.
+    """
+    offsets: list[int] = []
+    offset = 0
+    for width in widths:
+        if offset // 64 != (offset + width - 1) // 64:
+            offset = (offset // 64 + 1) * 64
+        offsets.append(offset)
+        offset += width
+    return [*offsets, offset]
 
 
 @dataclass(frozen=True)
@@ -103,12 +119,21 @@ class Config:
                 f"inp) + {self.wgt_index_bits} (wgt) = {uop_bits} bits of index and has "
                 f"{UOP_BITS}; make acc_buffer_bytes, inp_buffer_bytes or wgt_buffer_bytes smaller"
             )
-        loops = 2 * (self.acc_index_bits + self.inp_index_bits + self.wgt_index_bits)
-        if loops > 64:
-            raise ConfigError(
-                f"GEMM needs {loops} bits of loop factors and has 64; make acc_buffer_bytes, "
-                f"inp_buffer_bytes or wgt_buffer_bytes smaller"
-            )
+        # The widths of Gemm and Alu once more, since instructions.py needs this class to declare
+        # them; a test compares the two over random configurations.
+        loop = (8, self.uop_index_bits, self.uop_index_bits + 1, 14, 14)
+        acc, inp, wgt = self.acc_index_bits, self.inp_index_bits, self.wgt_index_bits
+        for name, widths, buffers in (
+            ("GEMM", (*loop, acc, acc, inp, inp, wgt, wgt), "uop, acc, inp or wgt"),
+            ("ALU", (*loop, acc, acc, acc, acc, 3, 1, 16), "uop or acc"),
+        ):
+            *_, end = field_offsets(widths)
+            if end > INSTRUCTION_BITS:
+                raise ConfigError(
+                    f"{name} needs {end} bits and has {INSTRUCTION_BITS}, with indices of "
+                    f"{self.uop_index_bits} (uop), {acc} (acc), {inp} (inp) and {wgt} (wgt) bits; "
+                    f"make one of the {buffers} buffers smaller"
+                )
 
     @property
     def uop_tile_bytes(self) -> int:
@@ -214,7 +239,7 @@ class Config:
         values: dict[str, int] = {}
         for key, value in document.items():
             if key not in known:
-                raise ConfigError(f"{key!r} is no field of a configuration{_nearest(key, known)}")
+                raise ConfigError(f"{key!r} is no field of a configuration{nearest(key, known)}")
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ConfigError(f"{key} is {value!r}; it must be a whole number")
             values[key] = value
@@ -229,7 +254,7 @@ class Config:
             if key not in _VTA_LOGS and key not in _VTA_ALIASES:
                 raise ConfigError(
                     f"{key!r} is no key of the original VTA's configuration"
-                    f"{_nearest(key, [*_VTA_LOGS, *_VTA_ALIASES])}"
+                    f"{nearest(key, [*_VTA_LOGS, *_VTA_ALIASES])}"
                 )
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 40:
                 raise ConfigError(f"{key} is {value!r}; it must be a logarithm from 0 to 40")
@@ -274,11 +299,15 @@ def _log2(value: int) -> int:
     return value.bit_length() - 1
 
 
-def _nearest(key: str, known: Mapping[str, object] | list[str]) -> str:
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return the end of an error's sentence: the known name most like `key`, or all of them."""
     from difflib import get_close_matches
 
-    match = get_close_matches(key, list(known), 1)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+    known = list(known)
+    match = get_close_matches(key, known, 1)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; known are {', '.join(known)}" if known else ""
 
 
 PRESETS: dict[str, Config] = {
@@ -329,6 +358,6 @@ def load_config(name: str) -> Config:
     if not isinstance(document, dict):
         raise ConfigError(f"configuration {name!r} holds no JSON object")
     try:
-        return Config.from_json(document)
+        return Config.from_json(cast(dict[str, Any], document))
     except ConfigError as error:
         raise ConfigError(f"configuration {name!r}: {error}") from None

@@ -3,14 +3,13 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, Self, TypeAlias, dataclass_transform, get_type_hints
 
-from .config import Config
+from .config import Config, field_offsets
 
 Width: TypeAlias = int | Callable[[Config], int]
 
-_HALF_BITS = 64
 _BITS = "vtakit bits"
 
 
@@ -29,14 +28,14 @@ class _Bits:
 class Slot:
     """Where one field lies in its word, for one configuration.
 
-    `kind` is the field's Python type: int, bool or an enum. `offset` counts from bit 0.
+    `kind` is the field's Python type: int, bool or an IntEnum. `offset` counts from bit 0.
     """
 
     name: str
     offset: int
     width: int
     signed: bool
-    kind: type
+    kind: type[int]
     meaning: str
 
     @property
@@ -55,7 +54,7 @@ def bits(width: Width, meaning: str, *, default: Any = 0, signed: bool = False) 
     return field(default=default, metadata={_BITS: _Bits(width, meaning, signed)})
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(bits,))
+@dataclass_transform(frozen_default=True, kw_only_default=True)  # every field has a default
 class Format:
     """A word, declared as a class whose fields are `name: type = bits(width, meaning)`.
 
@@ -119,7 +118,7 @@ def _typed(cls: type[Format], slot: Slot, value: int) -> Any:
     return slot.kind(value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def slots(cls: type[Format], config: Config) -> tuple[Slot, ...]:
     """Return name, offset, width, type and meaning of each field of a word, in order of offset.
 
@@ -129,18 +128,18 @@ def slots(cls: type[Format], config: Config) -> tuple[Slot, ...]:
         When the fields need more bits than the word has.
     """
     kinds = get_type_hints(cls)
-    offset = 0
-    out: list[Slot] = []
+    names: list[str] = []
+    declared: list[_Bits] = []
     for item in fields(cls):  # pyright: ignore[reportArgumentType]
-        declared = item.metadata.get(_BITS)
-        assert isinstance(declared, _Bits), f"{cls.__name__}.{item.name} is not declared by bits()"
-        width = declared.width if isinstance(declared.width, int) else declared.width(config)
-        if offset // _HALF_BITS != (offset + width - 1) // _HALF_BITS:
-            offset = (offset // _HALF_BITS + 1) * _HALF_BITS
-        out.append(
-            Slot(item.name, offset, width, declared.signed, kinds[item.name], declared.meaning)
-        )
-        offset += width
-    if offset > cls.WORD_BITS:
-        raise FieldError(f"{cls.__name__} needs {offset} bits and its word has {cls.WORD_BITS}")
-    return tuple(out)
+        declaration = item.metadata.get(_BITS)
+        assert isinstance(declaration, _Bits), f"{cls.__name__}.{item.name} is not bits()"
+        names.append(item.name)
+        declared.append(declaration)
+    widths = [d.width if isinstance(d.width, int) else d.width(config) for d in declared]
+    *offsets, end = field_offsets(widths)
+    if end > cls.WORD_BITS:
+        raise FieldError(f"{cls.__name__} needs {end} bits and its word has {cls.WORD_BITS}")
+    return tuple(
+        Slot(name, offset, width, d.signed, kinds[name], d.meaning)
+        for name, offset, width, d in zip(names, offsets, widths, declared, strict=True)
+    )

@@ -26,6 +26,23 @@ class Memory(enum.IntEnum):
     OUT = 4
     ACC_8BIT = 5
 
+    @property
+    def meaning(self) -> str:
+        """What it is, for the manual."""
+        match self:
+            case Memory.UOP:
+                return "micro-ops"
+            case Memory.WGT:
+                return "weight tiles, wgt (block_out, block_in)"
+            case Memory.INP:
+                return "input tiles, inp (batch, block_in)"
+            case Memory.ACC:
+                return "accumulator tiles, acc (batch, block_out), 32 bits an element"
+            case Memory.OUT:
+                return "the accumulators' low 8 bits; only STORE has it"
+            case Memory.ACC_8BIT:
+                return "accumulators from 8-bit elements, sign-extended; only LOAD has it"
+
     def depth(self, config: Config) -> int:
         """Return how many elements the on-chip buffer holds."""
         match self:
@@ -61,6 +78,21 @@ class AluOp(enum.IntEnum):
     ADD = 2
     SHR = 3
     MUL = 4
+
+    @property
+    def meaning(self) -> str:
+        """What becomes of x (the accumulator) and y (the second operand), for the manual."""
+        match self:
+            case AluOp.MIN:
+                return "the lesser of x and y"
+            case AluOp.MAX:
+                return "the greater of x and y"
+            case AluOp.ADD:
+                return "x + y, its low 32 bits"
+            case AluOp.SHR:
+                return "x >> y, arithmetic, for every y from 0 on; a negative y shifts left"
+            case AluOp.MUL:
+                return "x * y, its low 32 bits"
 
 
 class Unit(enum.IntEnum):

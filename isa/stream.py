@@ -69,9 +69,7 @@ def pack(
     return halves
 
 
-def encode_stream(
-    instructions: Iterable[Instruction], config: Config
-) -> npt.NDArray[np.uint8]:
+def encode_stream(instructions: Iterable[Instruction], config: Config) -> npt.NDArray[np.uint8]:
     """Return the instructions as uint8 (n, 16)."""
     data = b"".join(insn.encode(config).to_bytes(16, "little") for insn in instructions)
     return np.frombuffer(data, np.uint8).reshape(-1, 16).copy()
