@@ -1,0 +1,86 @@
+"""An instruction stream as a table of integers, a row an instruction: what the compiled code reads.
+
+Field positions come from the ISA's declaration (`isa.fields.slots`) as a table of numbers, so that
+compiled code takes them as data and serves every configuration.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from ..isa.config import Config
+from ..isa.fields import Slot, slots
+from ..isa.instructions import FORMATS, Opcode
+
+# Columns of every row
+UNIT, KIND, TOKENS = 0, 1, 2
+# of LOAD and STORE
+MEMORY, SRAM_BASE, DRAM_BASE, Y_SIZE, X_SIZE, X_STRIDE = 3, 4, 5, 6, 7, 8
+Y_PAD_0, Y_PAD_1, X_PAD_0, X_PAD_1 = 9, 10, 11, 12
+# of GEMM and ALU
+RESET, UOP_BEGIN, UOP_END, ITER_OUT, ITER_IN = 3, 4, 5, 6, 7
+DST_OUT, DST_IN, SRC_OUT, SRC_IN = 8, 9, 10, 11
+# of GEMM
+WGT_OUT, WGT_IN = 12, 13
+# of ALU
+ALU_OPCODE, USE_IMM, IMM = 12, 13, 14
+
+COLUMNS = 16
+"""Integers a row, so that a row fills one cache line."""
+
+POP_PREV, POP_NEXT, PUSH_PREV, PUSH_NEXT = 1, 2, 4, 8
+"""Bits of the column TOKENS."""
+
+_TOKENS = ("pop_prev", "pop_next", "push_prev", "push_next")
+_TRANSFER = {
+    "memory": MEMORY,
+    "sram_base": SRAM_BASE,
+    "dram_base": DRAM_BASE,
+    "y_size": Y_SIZE,
+    "x_size": X_SIZE,
+    "x_stride": X_STRIDE,
+    "y_pad_0": Y_PAD_0,
+    "y_pad_1": Y_PAD_1,
+    "x_pad_0": X_PAD_0,
+    "x_pad_1": X_PAD_1,
+}
+_LOOPS = {
+    "reset": RESET,
+    "uop_begin": UOP_BEGIN,
+    "uop_end": UOP_END,
+    "iter_out": ITER_OUT,
+    "iter_in": ITER_IN,
+    "dst_factor_out": DST_OUT,
+    "dst_factor_in": DST_IN,
+    "src_factor_out": SRC_OUT,
+    "src_factor_in": SRC_IN,
+}
+FIELDS: dict[Opcode, dict[str, int]] = {
+    Opcode.LOAD: _TRANSFER,
+    Opcode.STORE: _TRANSFER,
+    Opcode.GEMM: _LOOPS | {"wgt_factor_out": WGT_OUT, "wgt_factor_in": WGT_IN},
+    Opcode.FINISH: {},
+    Opcode.ALU: _LOOPS | {"alu_opcode": ALU_OPCODE, "use_imm": USE_IMM, "imm": IMM},
+}
+"""The column of each field, by opcode."""
+
+
+@lru_cache(maxsize=16)
+def field_table(config: Config) -> npt.NDArray[np.int64]:
+    """Return where each column of each opcode lies in the word, int64 (opcode, column, 4).
+
+    The last axis is half of the word, shift, mask, and the bits to the left of the field in an
+    int32 when it is signed (0 otherwise). A column that an opcode has not has the mask 0.
+    """
+    table = np.zeros((len(Opcode), COLUMNS, 4), np.int64)
+    for opcode, columns in FIELDS.items():
+        layout = {slot.name: slot for slot in slots(FORMATS[opcode], config)}
+        table[opcode, TOKENS] = _entry(layout[_TOKENS[0]], sum(layout[n].width for n in _TOKENS))
+        for name, column in columns.items():
+            table[opcode, column] = _entry(layout[name], layout[name].width)
+    return table
+
+
+def _entry(slot: Slot, width: int) -> tuple[int, int, int, int]:
+    return slot.offset // 64, slot.offset % 64, (1 << width) - 1, 32 - width if slot.signed else 0

@@ -1,0 +1,19 @@
+"""What a program can do wrong, as exceptions."""
+
+
+class ProgramError(ValueError):
+    """A program that does not mean anything on this machine.
+
+    The message names the instruction by index and text, the field, its value and the limit.
+    """
+
+    def __init__(self, message: str, *, instruction: int | None = None) -> None:
+        self.instruction = instruction
+        super().__init__(message)
+
+
+class DeadlockError(ProgramError):
+    """Units that wait for each other, or for a token that nobody will send, for ever.
+
+    The message says which instruction each of them is at and what it waits for.
+    """

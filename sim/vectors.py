@@ -1,0 +1,180 @@
+"""Steps on vectors, as LLVM IR: what the hot loops are made of.
+
+The IR is plain vector arithmetic that every target of LLVM has code for, so nothing here depends on
+the processor. Where it has better instructions LLVM finds them: the products of pairs in `dot`
+become `vpmaddwd` on x86, in the widest registers there are.
+
+Each step works on arrays from an index on, a vector whose length is known when it is compiled.
+Indices are not checked; elements are aligned as elements, not as vectors.
+"""
+# pyright: basic
+# (llvmlite and Numba have no types)
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..isa.instructions import AluOp
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+Emit = Callable[..., None]
+
+
+def _step(emit: Emit, arrays: int, context: Any, arguments: Sequence[Any]) -> Any:
+    """Return signature and code generator of a step.
+
+    Its arguments are `arrays` pairs of an array and an index, which `emit` gets as pointers to
+    elements, then numbers: as Python integers where they are literals, else as IR values.
+    """
+    if not all(isinstance(argument, types.Array) for argument in arguments[: 2 * arrays : 2]):
+        return None
+    numbers = arguments[2 * arrays :]
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointers = []
+        for k in range(0, 2 * arrays, 2):
+            array = context.make_array(signature.args[k])(context, builder, values[k])
+            pointers.append(builder.gep(array.data, [values[k + 1]]))
+        given = [
+            kind.literal_value if isinstance(kind, types.IntegerLiteral) else value
+            for kind, value in zip(numbers, values[2 * arrays :], strict=True)
+        ]
+        emit(builder, *pointers, *given)
+        return context.get_dummy_value()
+
+    indices = [types.intp if k % 2 and k < 2 * arrays else a for k, a in enumerate(arguments)]
+    return types.void(*indices), generate
+
+
+def _vector(element: Any, length: int) -> Any:
+    return ir.VectorType(element, length)
+
+
+def _shuffle(b: Any, x: Any, y: Any, indices: Sequence[int]) -> Any:
+    return b.shuffle_vector(x, y, ir.Constant(_vector(_I32, len(indices)), list(indices)))
+
+
+def _load(b: Any, pointer: Any, bits: int, length: int) -> Any:
+    kind = _vector(ir.IntType(bits), length)
+    return b.load(b.bitcast(pointer, kind.as_pointer()), align=min(bits // 8, 4))
+
+
+def _store(b: Any, value: Any, pointer: Any, align: int) -> None:
+    b.store(value, b.bitcast(pointer, value.type.as_pointer()), align=align)
+
+
+@intrinsic(prefer_literal=True)
+def dot(
+    context: Any, acc: Any, dst: Any, inp: Any, src: Any, wgt: Any, weight: Any, block: Any, outs: Any
+) -> Any:
+    """acc[dst + o] += sum over i of inp[src + i] * wgt[weight, i, o], for o in 0 to outs - 1.
+
+    acc is int32; inp int16 (block); wgt int16 in the order [block / 2][block][2]. `block` and
+    `outs`, which is at most `block`, are literals.
+    """
+    return _step(_emit_dot, 3, context, (acc, dst, inp, src, wgt, weight, block, outs))
+
+
+def _emit_dot(b: Any, acc: Any, inp: Any, wgt: Any, block: int, outs: int) -> None:
+    wide = _vector(_I32, 2 * outs)
+    evens, odds = range(0, 2 * outs, 2), range(1, 2 * outs, 2)
+    sums: list[Any] = []
+    for pair in range(block // 2):
+        both = _load(b, b.gep(inp, [_I64(2 * pair)]), 32, 1)  # two inputs, as one number
+        x = b.bitcast(_shuffle(b, both, both, [0] * outs), _vector(ir.IntType(16), 2 * outs))
+        w = _load(b, b.gep(wgt, [_I64(2 * block * pair)]), 16, 2 * outs)
+        products = b.mul(b.sext(x, wide), b.sext(w, wide))
+        total = b.add(
+            _shuffle(b, products, products, evens), _shuffle(b, products, products, odds)
+        )
+        if pair >= 2:  # two chains, so that additions do not wait for each other
+            total = b.add(sums[pair - 2], total)
+        sums.append(total)
+    total = b.add(sums[-1], sums[-2]) if len(sums) > 1 else sums[-1]
+    _store(b, b.add(_load(b, acc, 32, outs), total), acc, 4)
+
+
+@intrinsic(prefer_literal=True)
+def transpose_pairs(
+    context: Any, wgt: Any, dst: Any, dram: Any, src: Any, block: Any
+) -> Any:
+    """wgt[dst + 2 * block * p + 2 * o + k] = dram[src + block * o + 2 * p + k], for o, p under 8.
+
+    wgt is int16, dram int8, k is 0 or 1.
+    """
+    return _step(_emit_transpose_pairs, 2, context, (wgt, dst, dram, src, block))
+
+
+def _emit_transpose_pairs(b: Any, wgt: Any, dram: Any, block: Any) -> None:
+    rows = [_load(b, b.gep(dram, [b.mul(block, _I64(o))]), 16, 8) for o in range(8)]
+    low, high = (0, 8, 1, 9, 2, 10, 3, 11), (4, 12, 5, 13, 6, 14, 7, 15)
+    for _ in range(3):  # each time the bits of (row, place in the row) rotate by one
+        rows = [_shuffle(b, rows[k], rows[k + 4], half) for k in range(4) for half in (low, high)]
+    for p, row in enumerate(rows):
+        wide = b.sext(b.bitcast(row, _vector(ir.IntType(8), 16)), _vector(ir.IntType(16), 16))
+        _store(b, wide, b.gep(wgt, [b.mul(block, _I64(2 * p))]), 2)
+
+
+@intrinsic(prefer_literal=True)
+def convert(
+    context: Any, to: Any, dst: Any, source: Any, src: Any, length: Any
+) -> Any:
+    """to[dst + k] = source[src + k], for k under `length`, a literal.
+
+    Both are arrays of integers; a wider one gets the sign, a narrower one the low bits.
+    """
+    bits = (to.dtype.bitwidth, source.dtype.bitwidth)
+
+    def emit(b: Any, to: Any, source: Any, length: int) -> None:
+        value = _load(b, source, bits[1], length)
+        kind = _vector(ir.IntType(bits[0]), length)
+        if bits[0] > bits[1]:
+            value = b.sext(value, kind)
+        elif bits[0] < bits[1]:
+            value = b.trunc(value, kind)
+        _store(b, value, to, bits[0] // 8)
+
+    return _step(emit, 2, context, (to, dst, source, src, length))
+
+
+def _shift_right(b: Any, x: Any, count: Any, constant: Callable[[int], Any]) -> Any:
+    """floor(x / 2**count), for counts of either sign and any size."""
+    left = b.neg(count)
+    far = b.icmp_unsigned(">", count, constant(31))
+    right_by = b.select(far, constant(31), count)
+    too_far = b.icmp_unsigned(">", left, constant(31))
+    shifted_left = b.select(too_far, constant(0), b.shl(x, b.select(too_far, constant(0), left)))
+    negative = b.icmp_signed("<", count, constant(0))
+    return b.select(negative, shifted_left, b.ashr(x, right_by))
+
+
+_OPERATIONS: dict[AluOp, Callable[..., Any]] = {
+    AluOp.MIN: lambda b, x, y, _: b.select(b.icmp_signed("<", x, y), x, y),
+    AluOp.MAX: lambda b, x, y, _: b.select(b.icmp_signed(">", x, y), x, y),
+    AluOp.ADD: lambda b, x, y, _: b.add(x, y),
+    AluOp.SHR: _shift_right,
+    AluOp.MUL: lambda b, x, y, _: b.mul(x, y),
+}
+
+
+@intrinsic(prefer_literal=True)
+def operate(
+    context: Any, acc: Any, dst: Any, operand: Any, src: Any, operation: Any, length: Any
+) -> Any:
+    """acc[dst + k] = acc[dst + k] op operand[src + k], for k under `length`.
+
+    Both are int32; `operation` is an `AluOp`, it and `length` are literals.
+    """
+
+    def emit(b: Any, acc: Any, operand: Any, operation: int, length: int) -> None:
+        def constant(value: int) -> Any:
+            return ir.Constant(_vector(_I32, length), [value] * length)
+
+        x, y = _load(b, acc, 32, length), _load(b, operand, 32, length)
+        _store(b, _OPERATIONS[AluOp(operation)](b, x, y, constant), acc, 4)
+
+    return _step(emit, 2, context, (acc, dst, operand, src, operation, length))
