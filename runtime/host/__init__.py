@@ -1,0 +1,14 @@
+"""The operators in NumPy: what the CPU computes next to VTA, and what its results are held against.
+
+A kernel is a plain function: arrays first, attributes by keyword as JSON holds them (numbers,
+strings, lists), an array or a tuple of arrays back. Integer kernels are exact: they wrap at 32 bits
+as VTA's accumulators do, whatever the size of the sums.
+
+- `conv` - convolution, dense layers, matrix products
+- `pool` - maximum and sum over windows
+- `elementwise` - arithmetic, comparisons, casts, activation functions
+- `shape` - moving data: reshape, transpose, concatenate, pad, slice, gather, broadcast
+- `reduce` - softmax, means, sums, maxima, arg-max
+- `quantize` - between float and integer, as ONNX defines it
+- `registry` - `KERNELS`, all of them by name, and `run`, which calls one
+"""

@@ -1,0 +1,48 @@
+"""Every kernel by name, so that a module loaded from a file can run its CPU operators."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from . import conv, elementwise, layout, pool, quantize, reduce, shape
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "add": elementwise.add,
+    "argmax": reduce.argmax,
+    "broadcast": shape.broadcast,
+    "cast": elementwise.cast,
+    "concat": shape.concat,
+    "conv2d": conv.conv2d,
+    "dense": conv.dense,
+    "dequantize_linear": quantize.dequantize_linear,
+    "divide": elementwise.divide,
+    "gather": shape.gather,
+    "matmul": conv.matmul,
+    "max_pool2d": pool.max_pool2d,
+    "maximum": elementwise.maximum,
+    "minimum": elementwise.minimum,
+    "multiply": elementwise.multiply,
+    "pack_tiles": layout.pack_tiles,
+    "pad": shape.pad,
+    "power": elementwise.power,
+    "quantize_linear": quantize.quantize_linear,
+    "reduce": reduce.reduce,
+    "reshape": shape.reshape,
+    "shift_right": elementwise.shift_right,
+    "slice": shape.slice_,
+    "softmax": reduce.softmax,
+    "subtract": elementwise.subtract,
+    "sum_pool2d": pool.sum_pool2d,
+    "transpose": shape.transpose,
+    "unary": elementwise.unary,
+    "unpack_tiles": layout.unpack_tiles,
+}
+
+
+def run(
+    kernel: str, attributes: Mapping[str, Any], arrays: Sequence[NDArray[Any]]
+) -> tuple[NDArray[Any], ...]:
+    """Run one kernel and return its outputs; KeyError when there is none of that name."""
+    outputs: Any = KERNELS[kernel](*arrays, **attributes)
+    return cast("tuple[NDArray[Any], ...]", outputs if isinstance(outputs, tuple) else (outputs,))

@@ -1,0 +1,171 @@
+"""The file that holds a module: a ZIP of one JSON document and NumPy arrays."""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import IO, Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ..isa.config import Config, ConfigError
+from .buffers import Segment, Tensor
+from .module import (
+    Array,
+    DeviceStep,
+    HostStep,
+    HostValue,
+    Module,
+    ModuleError,
+    ReadStep,
+    Step,
+    WriteStep,
+)
+from .stream import Mark, Stream
+
+FORMAT = "vtakit module"
+VERSION = 1
+MANIFEST = "module.json"
+
+_Json: TypeAlias = dict[str, Any]
+
+
+def write_module(module: Module, file: IO[bytes]) -> None:
+    """Write a module to a binary file."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+
+        def put(name: str, array: Array) -> str:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+            return name
+
+        document: _Json = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": module.name,
+            "config": module.config.to_json(),
+            "inputs": module.inputs,
+            "outputs": module.outputs,
+            "values": [vars(value) for value in module.values],
+            "arena_bytes": module.arena_bytes,
+            "tensors": [vars(tensor) for tensor in module.tensors],
+            "segments": [
+                {"offset": segment.offset, "data": put(f"segments/{i}", segment.data)}
+                for i, segment in enumerate(module.segments)
+            ],
+            "constants": {
+                name: put(f"constants/{i}", array)
+                for i, (name, array) in enumerate(module.constants.items())
+            },
+            "steps": [
+                {"kind": type(step).__name__, **_step_document(f"steps/{i}", step, put)}
+                for i, step in enumerate(module.steps)
+            ],
+        }
+        archive.writestr(MANIFEST, json.dumps(document, indent=1))
+
+
+def _step_document(prefix: str, step: Step, put: Callable[[str, Array], str]) -> _Json:
+    if not isinstance(step, DeviceStep):
+        return dict(vars(step))
+    return {
+        "insns": put(f"{prefix}/insns", step.stream.insns),
+        "uops": put(f"{prefix}/uops", step.stream.uops),
+        "marks": [mark._asdict() for mark in step.stream.marks],
+    }
+
+
+def read_module(archive: zipfile.ZipFile) -> Module:
+    """Read a module from an open archive.
+
+    Raises
+    ------
+    ModuleError
+        When the archive holds something else, or another version, or not all of it.
+    """
+    try:
+        document = json.loads(archive.read(MANIFEST))
+    except (KeyError, json.JSONDecodeError, UnicodeDecodeError):
+        raise ModuleError(f"no module: it holds no readable {MANIFEST}") from None
+    if not isinstance(document, dict) or cast(_Json, document).get("format") != FORMAT:
+        raise ModuleError(f"no module: its {MANIFEST} does not say {FORMAT!r}")
+    version = cast(_Json, document).get("version")
+    if version != VERSION:
+        raise ModuleError(
+            f"a module of format version {version!r}; this program reads version {VERSION}; "
+            f"compile the network again"
+        )
+    try:
+        return _module(cast(_Json, document), archive)
+    except KeyError as error:
+        raise ModuleError(f"a damaged module: {error} is missing") from None
+    except (TypeError, AttributeError, ValueError, ConfigError) as error:
+        if isinstance(error, ModuleError):
+            raise
+        raise ModuleError(f"a damaged module: {error}") from None
+
+
+def _module(document: _Json, archive: zipfile.ZipFile) -> Module:
+    def get(name: str) -> Array:
+        with archive.open(f"{name}.npy") as member:
+            return cast(Array, np.lib.format.read_array(member, allow_pickle=False))
+
+    config = Config.from_json(document["config"])
+    return Module(
+        name=document["name"],
+        config=config,
+        inputs=tuple(document["inputs"]),
+        outputs=tuple(document["outputs"]),
+        values=tuple(
+            HostValue(item["name"], item["dtype"], tuple(item["shape"]))
+            for item in document["values"]
+        ),
+        arena_bytes=document["arena_bytes"],
+        tensors=tuple(
+            Tensor(item["name"], item["offset"], item["dtype"], tuple(item["shape"]))
+            for item in document["tensors"]
+        ),
+        segments=tuple(
+            Segment(item["offset"], _uint8(get(item["data"]), 1)) for item in document["segments"]
+        ),
+        constants={name: get(place) for name, place in document["constants"].items()},
+        steps=tuple(_step(item, config, get) for item in document["steps"]),
+    )
+
+
+def _step(item: Mapping[str, Any], config: Config, get: Callable[[str], Array]) -> Step:
+    match item["kind"]:
+        case "HostStep":
+            return HostStep(
+                item["kernel"],
+                {name: _tuples(value) for name, value in item["attributes"].items()},
+                tuple(item["inputs"]),
+                tuple(item["outputs"]),
+                item["layer"],
+            )
+        case "WriteStep":
+            return WriteStep(item["value"], item["tensor"])
+        case "ReadStep":
+            return ReadStep(item["tensor"], item["value"])
+        case "DeviceStep":
+            marks = tuple(Mark(m["layer"], m["begin"], m["macs"]) for m in item["marks"])
+            insns = _uint8(get(item["insns"]), 2)
+            return DeviceStep(Stream(config, insns, _uint8(get(item["uops"]), 1), marks))
+        case kind:
+            raise ModuleError(f"a damaged module: {kind!r} is no kind of step")
+
+
+def _tuples(value: object) -> object:
+    """Turn JSON's lists into tuples, which attributes are made of."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in cast(list[object], value))
+    return value
+
+
+def _uint8(array: Array, dimensions: int) -> npt.NDArray[np.uint8]:
+    if array.dtype != np.uint8 or array.ndim != dimensions:
+        raise ModuleError(
+            f"a damaged module: an array is {array.dtype} {array.shape} where uint8 with "
+            f"{dimensions} dimensions should be"
+        )
+    return array.view(np.uint8)
