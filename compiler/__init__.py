@@ -1,0 +1,14 @@
+"""From a network to a program: import, quantize, fuse, place, schedule, emit.
+
+The way of a network: an importer reads a file into a `Graph` of the operators in `ops`; `passes`
+rewrite it, each a function from graph to graph; what VTA runs becomes tensor expressions, gets a
+schedule, is lowered to loops, and emitted as an instruction stream.
+
+- `graph` - `Graph`, `Node`, `Value`, `Op`, `DType`: the typed, immutable graph
+- `builder` - `GraphBuilder`, which makes one node by node
+- `ops` - what operators are and compute
+- `importers` - ONNX files to graphs
+- `passes` - rewrites of graphs
+- `reference` - a graph evaluated in NumPy, value by value
+- `QUANTIZATION.md` - the integer semantics of a quantized network
+"""

@@ -1,0 +1,5 @@
+"""From a tensorized program to what a target runs.
+
+- `vta` - a kernel to the command queue's instructions, outer loops run through
+- `plan` - what of an instruction is known before that: how its tiles move
+"""

@@ -1,0 +1,541 @@
+"""What is computed: immutable expressions over integer axes, and the tensors they define.
+
+A tensor is a `Placeholder`, which lies in memory, or a `Compute`, whose every element is an
+expression of its axes. How it is computed (order, tiles, memories) is said apart, in `schedule`.
+"""
+
+import enum
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol, TypeAlias
+
+
+class ExpressionError(ValueError):
+    """An expression that means nothing: types that differ, or indices that do not fit."""
+
+
+class Type(enum.Enum):
+    """What an expression's value is; `INDEX` is a whole number without limits."""
+
+    INT8 = "int8"
+    INT32 = "int32"
+    INDEX = "index"
+    BOOL = "bool"
+
+
+class AxisKind(enum.Enum):
+    """Whether an axis runs over the elements of a tensor, or over what is folded into each."""
+
+    SPATIAL = "spatial"
+    REDUCE = "reduce"
+
+
+class BinaryOp(enum.Enum):
+    """An operation on two operands; its value is how it is written."""
+
+    ADD = "+"
+    SUB = "-"
+    MUL = "*"
+    DIV = "//"
+    MOD = "%"
+    MIN = "min"
+    MAX = "max"
+    SHR = ">>"
+    LT = "<"
+    LE = "<="
+    EQ = "=="
+    AND = "and"
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether its value is true or false."""
+        return self in (BinaryOp.LT, BinaryOp.LE, BinaryOp.EQ, BinaryOp.AND)
+
+    @property
+    def is_commutative(self) -> bool:
+        """Whether the operands may change places."""
+        return self in (BinaryOp.ADD, BinaryOp.MUL, BinaryOp.MIN, BinaryOp.MAX)
+
+
+class Expr:
+    """An expression. `==` compares structure; `<` and its like build a condition."""
+
+    __slots__ = ()
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        raise NotImplementedError
+
+    def __add__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.ADD, self, other)
+
+    def __radd__(self, other: int) -> "Expr":
+        return _binary(BinaryOp.ADD, other, self)
+
+    def __sub__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.SUB, self, other)
+
+    def __rsub__(self, other: int) -> "Expr":
+        return _binary(BinaryOp.SUB, other, self)
+
+    def __mul__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.MUL, self, other)
+
+    def __rmul__(self, other: int) -> "Expr":
+        return _binary(BinaryOp.MUL, other, self)
+
+    def __floordiv__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.DIV, self, other)
+
+    def __mod__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.MOD, self, other)
+
+    def __rshift__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.SHR, self, other)
+
+    def __lt__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.LT, self, other)
+
+    def __le__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.LE, self, other)
+
+    def __gt__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.LT, other, self)
+
+    def __ge__(self, other: "Operand") -> "Expr":
+        return _binary(BinaryOp.LE, other, self)
+
+    def __str__(self) -> str:
+        return _text(self, 0)
+
+
+Operand: TypeAlias = Expr | int
+
+
+@dataclass(frozen=True)
+class Const(Expr):
+    """A number known now."""
+
+    value: int
+    kind: Type = Type.INDEX
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.kind
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True, eq=False)
+class Axis(Expr):
+    """An index that takes the values 0 to `extent` - 1. Identity is the object's."""
+
+    name: str
+    extent: int
+    kind: AxisKind = AxisKind.SPATIAL
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return Type.INDEX
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Parameter(Expr):
+    """A number that an intrinsic leaves open, from `low` to `high`: any constant matches it."""
+
+    name: str
+    kind: Type
+    low: int = 0
+    high: int = 1
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.kind
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Binary(Expr):
+    """`a op b`. Arithmetic of INT32 wraps; `>>` is arithmetic, by a negative count to the left."""
+
+    op: BinaryOp
+    a: Expr
+    b: Expr
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return Type.BOOL if self.op.is_condition else self.a.type
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Select(Expr):
+    """`a` where the condition holds, `b` elsewhere; what is not chosen need not exist."""
+
+    condition: Expr
+    a: Expr
+    b: Expr
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.a.type
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Cast(Expr):
+    """The operand as another type: INT8 is sign-extended, INT32 keeps its low 8 bits."""
+
+    to: Type
+    operand: Expr
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.to
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Read(Expr):
+    """One element of a tensor."""
+
+    tensor: "Tensor"
+    indices: tuple[Expr, ...]
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.tensor.element
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Reduce(Expr):
+    """`initial op body op body ...` over every value of `axes`; op is ADD, MAX or MIN."""
+
+    op: BinaryOp
+    body: Expr
+    axes: tuple[Axis, ...]
+    initial: int
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.body.type
+
+    __str__ = Expr.__str__
+
+
+class Tensor:
+    """An array. Identity is the object's; names are for people.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Extents, outermost first. On VTA the last two are a tile: (batch, block), or
+        (block_out, block_in) of weights.
+    element : Type
+        INT8 or INT32.
+    """
+
+    def __init__(self, name: str, shape: Sequence[int], element: Type) -> None:
+        self.name = name
+        self.shape = tuple(shape)
+        self.element = element
+        for extent in self.shape:
+            if extent < 1:
+                raise ExpressionError(f"{name} has shape {self.shape}; extents are at least 1")
+
+    def __getitem__(self, indices: "Operand | tuple[Operand, ...]") -> Read:
+        given = indices if isinstance(indices, tuple) else (indices,)
+        if len(given) != len(self.shape):
+            raise ExpressionError(
+                f"{self.name} has {len(self.shape)} axes and is read with {len(given)} indices"
+            )
+        return Read(self, tuple(_operand(index, Type.INDEX) for index in given))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.element.value}({', '.join(map(str, self.shape))})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+
+class Placeholder(Tensor):
+    """A tensor that is given: it lies in DRAM."""
+
+
+class Compute(Tensor):
+    """A tensor whose element at `axes` is `body`."""
+
+    def __init__(
+        self, name: str, shape: Sequence[int], element: Type, axes: tuple[Axis, ...], body: Expr
+    ) -> None:
+        super().__init__(name, shape, element)
+        self.axes = axes
+        self.body = body
+
+
+def placeholder(name: str, shape: Sequence[int], element: Type) -> Placeholder:
+    """Return a tensor that lies in DRAM."""
+    return Placeholder(name, shape, element)
+
+
+class _AnyRank(Protocol):
+    def __call__(self, *axes: Axis) -> Expr: ...
+
+
+Element: TypeAlias = (
+    _AnyRank
+    | Callable[[Axis], Expr]
+    | Callable[[Axis, Axis], Expr]
+    | Callable[[Axis, Axis, Axis], Expr]
+    | Callable[[Axis, Axis, Axis, Axis], Expr]
+    | Callable[[Axis, Axis, Axis, Axis, Axis], Expr]
+    | Callable[[Axis, Axis, Axis, Axis, Axis, Axis], Expr]
+)
+"""An element as a function of the tensor's axes."""
+
+
+def compute(name: str, shape: Sequence[int], body: Element) -> Compute:
+    """Return the tensor whose element at (i, j, ...) is `body(i, j, ...)`.
+
+    Raises
+    ------
+    ExpressionError
+        When the body is neither INT8 nor INT32, or holds a reduction that is not all of it.
+    """
+    arguments = list(inspect.signature(body).parameters.values())
+    if any(argument.kind is inspect.Parameter.VAR_POSITIONAL for argument in arguments):
+        names = [f"i{number}" for number in range(len(shape))]
+    else:
+        names = [argument.name for argument in arguments]
+    if len(names) != len(shape):
+        raise ExpressionError(
+            f"{name} has {len(shape)} axes and its body takes {len(names)}: {', '.join(names)}"
+        )
+    axes = tuple(Axis(axis, extent) for axis, extent in zip(names, shape, strict=True))
+    function: Callable[..., Expr] = body
+    return _defined(name, axes, function(*axes))
+
+
+def _defined(name: str, axes: tuple[Axis, ...], value: Expr) -> Compute:
+    if value.type not in (Type.INT8, Type.INT32):
+        raise ExpressionError(f"{name} would hold {value.type.value}; a tensor holds int8 or int32")
+    inner = value.body if isinstance(value, Reduce) else value
+    if any(isinstance(part, Reduce) for part in walk(inner)):
+        raise ExpressionError(
+            f"{name} reduces inside a larger expression; give the reduction a tensor of its own"
+        )
+    return Compute(name, [axis.extent for axis in axes], value.type, axes, value)
+
+
+def elementwise(
+    name: str, like: Tensor, body: Callable[[tuple[Axis, ...]], Expr]
+) -> Compute:
+    """Return the tensor of the shape of `like` whose element at `axes` is `body(axes)`."""
+    named = like.axes if isinstance(like, Compute) else None
+    names = [axis.name for axis in named] if named else [f"i{n}" for n in range(len(like.shape))]
+    axes = tuple(Axis(axis, extent) for axis, extent in zip(names, like.shape, strict=True))
+    return _defined(name, axes, body(axes))
+
+
+def reduce_axis(extent: int, name: str) -> Axis:
+    """Return an axis to reduce over."""
+    return Axis(name, extent, AxisKind.REDUCE)
+
+
+def total(body: Expr, over: Sequence[Axis]) -> Reduce:
+    """Return the sum of `body` over the axes."""
+    return Reduce(BinaryOp.ADD, body, tuple(over), 0)
+
+
+def largest(body: Expr, over: Sequence[Axis], initial: int | None = None) -> Reduce:
+    """Return the largest of `initial` and `body` over the axes.
+
+    `initial` is by default the least value that `body` can have: -128 for what was an INT8.
+    """
+    return Reduce(BinaryOp.MAX, body, tuple(over), _limits(body)[0] if initial is None else initial)
+
+
+def smallest(body: Expr, over: Sequence[Axis], initial: int | None = None) -> Reduce:
+    """Return the smallest of `initial` and `body` over the axes; see `largest`."""
+    return Reduce(BinaryOp.MIN, body, tuple(over), _limits(body)[1] if initial is None else initial)
+
+
+def maximum(a: Operand, b: Operand) -> Expr:
+    """Return the larger of the two."""
+    return _binary(BinaryOp.MAX, a, b)
+
+
+def minimum(a: Operand, b: Operand) -> Expr:
+    """Return the smaller of the two."""
+    return _binary(BinaryOp.MIN, a, b)
+
+
+def all_of(*conditions: Expr) -> Expr:
+    """Return the condition that all of them hold."""
+    return reduce(lambda a, b: Binary(BinaryOp.AND, a, b), conditions)
+
+
+def select(condition: Expr, a: Operand, b: Operand) -> Expr:
+    """Return `a` where the condition holds and `b` elsewhere."""
+    first, second = _pair(a, b)
+    if condition.type is not Type.BOOL:
+        raise ExpressionError(f"{condition} is {condition.type.value}; a condition is wanted")
+    return Select(condition, first, second)
+
+
+def cast(operand: Expr, to: Type) -> Expr:
+    """Return the operand as an INT8 or INT32."""
+    return operand if operand.type is to else Cast(to, operand)
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """Return the expressions that it is made of."""
+    match expr:
+        case Binary(_, a, b):
+            return (a, b)
+        case Select(condition, a, b):
+            return (condition, a, b)
+        case Cast(_, operand):
+            return (operand,)
+        case Read(_, indices):
+            return indices
+        case Reduce(_, body):
+            return (body,)
+        case _:
+            return ()
+
+
+def walk(expr: Expr) -> list[Expr]:
+    """Return the expression and all that it is made of, outermost first."""
+    found = [expr]
+    for part in found:
+        found.extend(children(part))
+    return found
+
+
+def reads(expr: Expr) -> list[Read]:
+    """Return every read in the expression."""
+    return [part for part in walk(expr) if isinstance(part, Read)]
+
+
+def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Return the expression with each part replaced for which `change` gives something else.
+
+    Parts are offered innermost first, with their own parts already replaced.
+    """
+    match expr:
+        case Binary(op, a, b):
+            a1, b1 = rewrite(a, change), rewrite(b, change)
+            new: Expr = expr if a1 is a and b1 is b else Binary(op, a1, b1)
+        case Select(condition, a, b):
+            new = Select(rewrite(condition, change), rewrite(a, change), rewrite(b, change))
+        case Cast(to, operand):
+            new = Cast(to, rewrite(operand, change))
+        case Read(tensor, indices):
+            new = Read(tensor, tuple(rewrite(index, change) for index in indices))
+        case Reduce(op, body, axes, initial):
+            new = Reduce(op, rewrite(body, change), axes, initial)
+        case _:
+            new = expr
+    changed = change(new)
+    return new if changed is None else changed
+
+
+def substitute(expr: Expr, values: Mapping[Axis, Expr]) -> Expr:
+    """Return the expression with axes replaced by what `values` has for them."""
+    return rewrite(expr, lambda part: values.get(part) if isinstance(part, Axis) else None)
+
+
+def _operand(value: Operand, type_: Type) -> Expr:
+    return value if isinstance(value, Expr) else Const(value, type_)
+
+
+def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
+    wanted = a.type if isinstance(a, Expr) else b.type if isinstance(b, Expr) else Type.INDEX
+    first, second = _operand(a, wanted), _operand(b, wanted)
+    if first.type is not second.type:
+        raise ExpressionError(
+            f"{first} is {first.type.value} and {second} {second.type.value}; cast one of them"
+        )
+    return first, second
+
+
+def _binary(op: BinaryOp, a: Operand, b: Operand) -> Expr:
+    first, second = _pair(a, b)
+    if first.type is Type.INT8 and not op.is_condition:
+        raise ExpressionError(f"{first} is int8; cast it to int32 before arithmetic")
+    if op in (BinaryOp.DIV, BinaryOp.MOD) and first.type is not Type.INDEX:
+        raise ExpressionError(f"{first} is {first.type.value}; only indices are divided")
+    return Binary(op, first, second)
+
+
+def _limits(expr: Expr) -> tuple[int, int]:
+    match expr:
+        case Const(value):
+            return value, value
+        case Cast(_, operand) if operand.type is Type.INT8:
+            return -128, 127
+        case Select(_, a, b):
+            (low, high), (low_b, high_b) = _limits(a), _limits(b)
+            return min(low, low_b), max(high, high_b)
+        case _:
+            return (-128, 127) if expr.type is Type.INT8 else (-(1 << 31), (1 << 31) - 1)
+
+
+_STRENGTH = {
+    BinaryOp.AND: 1,
+    BinaryOp.LT: 2,
+    BinaryOp.LE: 2,
+    BinaryOp.EQ: 2,
+    BinaryOp.SHR: 3,
+    BinaryOp.ADD: 4,
+    BinaryOp.SUB: 4,
+    BinaryOp.MUL: 5,
+    BinaryOp.DIV: 5,
+    BinaryOp.MOD: 5,
+}
+
+
+def _text(expr: Expr, around: int) -> str:
+    match expr:
+        case Const(value):
+            return str(value)
+        case Axis() | Parameter():
+            return expr.name
+        case Binary(BinaryOp.MIN | BinaryOp.MAX as op, a, b):
+            return f"{op.value}({_text(a, 0)}, {_text(b, 0)})"
+        case Binary(op, a, b):
+            strength = _STRENGTH[op]
+            text = f"{_text(a, strength)} {op.value} {_text(b, strength + 1)}"
+            return f"({text})" if strength < around else text
+        case Select(condition, a, b):
+            return f"select({_text(condition, 0)}, {_text(a, 0)}, {_text(b, 0)})"
+        case Cast(to, operand):
+            return f"{to.value}({_text(operand, 0)})"
+        case Read(tensor, indices):
+            return f"{tensor.name}[{', '.join(_text(index, 0) for index in indices)}]"
+        case Reduce(op, body, axes, _):
+            over = ", ".join(axis.name for axis in axes)
+            return f"reduce {op.value} over {over} of {_text(body, 0)}"
+        case _:
+            raise AssertionError(type(expr))

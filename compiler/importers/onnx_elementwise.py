@@ -1,0 +1,176 @@
+"""ONNX operators element by element, and quantization, in our operators."""
+
+from collections.abc import Callable
+from functools import reduce as fold_left
+
+import numpy as np
+
+from ..graph import DType, Value
+from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub, Unary
+from ..ops.quantize import DequantizeLinear, QuantizeLinear
+from .onnx_node import OnnxNode
+
+Handler = Callable[[OnnxNode], Value]
+
+
+def binary(op: Binary) -> Handler:
+    """Return the handler of an operator of two inputs."""
+    return lambda node: node.emit(op, node.value(0), node.value(1))
+
+
+def unary(function: str) -> Handler:
+    """Return the handler of a function of one float32 variable."""
+
+    def handle(node: OnnxNode) -> Value:
+        node.floats(node.value(0))
+        return node.emit(Unary(function), node.value(0))
+
+    return handle
+
+
+def variadic(op: Binary) -> Handler:
+    """Return the handler of an operator of any number of inputs."""
+
+    def handle(node: OnnxNode) -> Value:
+        values = [node.value(index) for index in range(len(node.inputs))]
+        return fold_left(lambda a, b: node.emit(op, a, b), values)
+
+    return handle
+
+
+def mean(node: OnnxNode) -> Value:
+    """The mean of several tensors."""
+    total = variadic(Add())(node)
+    return node.emit(Mul(), total, node.scalar(1 / len(node.inputs), total))
+
+
+def relu(node: OnnxNode) -> Value:
+    """max(x, 0)."""
+    x = node.value(0)
+    return node.emit(Maximum(), x, node.scalar(0, x))
+
+
+def clip(node: OnnxNode) -> Value:
+    """min(max(x, low), high), either of which may be missing."""
+    x = node.value(0)
+    low, high = node.optional(1), node.optional(2)
+    if node.opset < 11:
+        low = node.scalar(node.attribute("min", -np.inf), x)
+        high = node.scalar(node.attribute("max", np.inf), x)
+    if low is not None:
+        x = node.emit(Maximum(), x, node.reshape(low, ()))
+    return x if high is None else node.emit(Minimum(), x, node.reshape(high, ()))
+
+
+def leaky_relu(node: OnnxNode) -> Value:
+    """x where it is positive, alpha x elsewhere."""
+    x = node.value(0)
+    alpha = float(node.attribute("alpha", 0.01))
+    scaled = node.emit(Mul(), x, node.scalar(alpha, x))
+    return node.emit(Maximum() if alpha <= 1 else Minimum(), x, scaled)
+
+
+def prelu(node: OnnxNode) -> Value:
+    """x where it is positive, slope * x elsewhere."""
+    x, slope = node.value(0), node.value(1)
+    zero = node.scalar(0, x)
+    below = node.emit(Mul(), node.emit(Minimum(), x, zero), slope)
+    return node.emit(Add(), node.emit(Maximum(), x, zero), below)
+
+
+def elu(node: OnnxNode) -> Value:
+    """x where it is positive, alpha (exp(x) - 1) elsewhere."""
+    x = node.value(0)
+    zero = node.scalar(0, x)
+    below = node.emit(Unary("exp"), node.emit(Minimum(), x, zero))
+    below = node.emit(Sub(), below, node.scalar(1, x))
+    below = node.emit(Mul(), below, node.scalar(float(node.attribute("alpha", 1.0)), x))
+    return node.emit(Add(), node.emit(Maximum(), x, zero), below)
+
+
+def hard_sigmoid(node: OnnxNode) -> Value:
+    """alpha x + beta, clipped to 0 and 1."""
+    return _ramp(node, float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5)))
+
+
+def hard_swish(node: OnnxNode) -> Value:
+    """x times (x / 6 + 1 / 2, clipped to 0 and 1)."""
+    return node.emit(Mul(), node.value(0), _ramp(node, 1 / 6, 0.5))
+
+
+def _ramp(node: OnnxNode, slope: float, offset: float) -> Value:
+    x = node.value(0)
+    line = node.emit(Mul(), x, node.scalar(slope, x))
+    line = node.emit(Add(), line, node.scalar(offset, x))
+    above = node.emit(Maximum(), line, node.scalar(0, x))
+    return node.emit(Minimum(), above, node.scalar(1, x))
+
+
+def gelu(node: OnnxNode) -> Value:
+    """x / 2 (1 + erf(x / sqrt 2))."""
+    if node.attribute("approximate", "none") != "none":
+        node.fail("the tanh approximation is not supported; approximate='none' is")
+    x = node.value(0)
+    node.floats(x)
+    bell = node.emit(Unary("erf"), node.emit(Mul(), x, node.scalar(0.5**0.5, x)))
+    bell = node.emit(Add(), bell, node.scalar(1, x))
+    return node.emit(Mul(), node.emit(Mul(), x, node.scalar(0.5, x)), bell)
+
+
+def quantize_linear(node: OnnxNode) -> Value:
+    """round(x / scale) + zero point, saturated."""
+    x, scale, zero_point = _quantization(node, DType.UINT8)
+    node.floats(x)
+    return node.emit(QuantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
+
+
+def dequantize_linear(node: OnnxNode) -> Value:
+    """(x - zero point) * scale."""
+    x, scale, zero_point = _quantization(node, node.value(0).dtype)
+    if zero_point.dtype not in (DType.INT8, DType.UINT8, DType.INT32):
+        node.fail(f"{x.name} is {x.type}; int8, uint8 and int32 are supported")
+    return node.emit(DequantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
+
+
+def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
+    return 1 if scale.shape == () else node.axis(int(node.attribute("axis", 1)), len(x.shape))
+
+
+def _quantization(node: OnnxNode, default: DType) -> tuple[Value, Value, Value]:
+    """Return x, scale and zero point, the latter two constants and, of one element, scalars."""
+    if node.attribute("block_size", 0):
+        node.fail("blocked quantization is not supported; per tensor and per channel are")
+    x, scale = node.value(0), node.array(1, "scale")
+    if node.optional(2) is None:
+        zero_point = np.zeros(scale.shape, default.numpy)
+    else:
+        zero_point = node.array(2, "zero point")
+    if scale.dtype != np.float32 or (scale <= 0).any() or not np.isfinite(scale).all():
+        node.fail(f"its scale {scale.ravel()[:4]} has to be positive float32")
+    if scale.size == 1:
+        scale, zero_point = scale.reshape(()), zero_point.reshape(())
+    return x, node.constant(scale), node.constant(zero_point)
+
+
+def cast(node: OnnxNode) -> Value:
+    """Another element type."""
+    import onnx
+
+    number = int(node.attribute("to", 0))
+    try:
+        dtype = DType(str(onnx.helper.tensor_dtype_to_np_dtype(number)))
+    except (ValueError, KeyError):
+        name = onnx.TensorProto.DataType.Name(number) if number else "nothing"
+        node.fail(f"it casts to {name.lower()}; {', '.join(d.value for d in DType)} are supported")
+    x = node.value(0)
+    return x if x.dtype is dtype else node.emit(Cast(dtype), x)
+
+
+def reciprocal(node: OnnxNode) -> Value:
+    """1 / x."""
+    return node.emit(Div(), node.scalar(1, node.value(0)), node.value(0))
+
+
+def negate(node: OnnxNode) -> Value:
+    """0 - x."""
+    return node.emit(Mul(), node.value(0), node.scalar(-1, node.value(0)))

@@ -1,0 +1,209 @@
+"""ONNX models: a file to a graph of our operators."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..builder import GraphBuilder
+from ..graph import DType, Graph, GraphError, Value
+from ..ops.shape import Reshape
+from .onnx_file import layer_name, load
+from .onnx_node import ModelError, OnnxNode
+from .onnx_operators import INSTEAD, OPERATORS
+
+
+def read(
+    path: str | Path,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Return the graph of an ONNX file; its inputs and outputs keep their names.
+
+    Parameters
+    ----------
+    batch : int, optional
+        The first extent of every input that leaves it open.
+    shapes : mapping, optional
+        Whole shapes of inputs, by name, for those that leave other extents open.
+
+    Raises
+    ------
+    ModelError
+        One line that names the file and, where there is one, the node and its operator: for a file
+        that cannot be read (see `onnx_file.load`), an operator, type or attribute that is not
+        supported, and shapes that are not fixed.
+    """
+    path = Path(path)
+    model = load(path)
+    importer = _Importer(path, model)
+    importer.add_inputs(batch, shapes or {})
+    importer.add_constants()
+    for node in model.graph.node:
+        importer.add_node(node)
+    return importer.finish()
+
+
+class _Importer:
+    """Walks a model; `values` holds what each ONNX name has become."""
+
+    def __init__(self, path: Path, model: Any):
+        self.path = path
+        self.graph = model.graph
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        self.opset = int(versions.get("", versions.get("ai.onnx", 0)))
+        self.builder = GraphBuilder(str(model.graph.name or path.stem))
+        self.values: dict[str, Value] = {}
+
+    def add_inputs(self, batch: int | None, shapes: Mapping[str, Sequence[int]]) -> None:
+        initialized = {item.name for item in self.graph.initializer}
+        inputs = [item for item in self.graph.input if item.name not in initialized]
+        unknown = sorted(set(shapes) - {item.name for item in inputs})
+        if unknown:
+            names = ", ".join(item.name for item in inputs)
+            raise ModelError(f"{self.path}: there is no input {unknown[0]}; it has {names}")
+        for item in inputs:
+            if not item.type.HasField("tensor_type"):
+                raise ModelError(f"{self.path}: input {item.name} is not a tensor")
+            dtype = self._dtype(item.name, item.type.tensor_type.elem_type)
+            shape = self._shape(item, batch, shapes.get(item.name))
+            self.values[item.name] = self.builder.input(item.name, shape, dtype)
+
+    def _dtype(self, name: str, number: int) -> DType:
+        import onnx
+
+        kind = str(onnx.TensorProto.DataType.Name(number)).lower()
+        kind = {"float": "float32", "double": "float64"}.get(kind, kind)
+        try:
+            return DType(kind)
+        except ValueError:
+            raise ModelError(
+                f"{self.path}: {name} is of type {kind}, which is not supported; "
+                f"{', '.join(dtype.value for dtype in DType)} are: convert the model to float32"
+            ) from None
+
+    def _shape(self, item: Any, batch: int | None, given: Sequence[int] | None) -> tuple[int, ...]:
+        tensor = item.type.tensor_type
+        if not tensor.HasField("shape"):
+            if given is not None:
+                return tuple(given)
+            raise ModelError(
+                f"{self.path}: input {item.name} has no shape; give it one, or export the model "
+                f"with fixed shapes"
+            )
+        shape = [
+            int(extent.dim_value) if extent.HasField("dim_value") else str(extent.dim_param or "?")
+            for extent in tensor.shape.dim
+        ]
+        wanted = list(given) if given is not None else list(shape)
+        if given is None and batch is not None and wanted:
+            wanted[0] = batch
+        shown = f"({', '.join(map(str, shape))})"
+        fits = len(wanted) == len(shape) and all(
+            isinstance(own, str) or own == new for own, new in zip(shape, wanted, strict=True)
+        )
+        if not fits:
+            raise ModelError(
+                f"{self.path}: input {item.name} is {shown}, which cannot be "
+                f"({', '.join(map(str, wanted))})"
+            )
+        fixed: list[int] = []
+        for axis, extent in enumerate(wanted):
+            if isinstance(extent, str):
+                remedy = "give a batch, such as 1" if axis == 0 else "give the input's shape"
+                raise ModelError(
+                    f"{self.path}: input {item.name} is {shown}: its extent {extent} is not fixed; "
+                    f"{remedy}, or export the model with fixed shapes"
+                )
+            if extent < 1:
+                raise ModelError(f"{self.path}: input {item.name} is {shown}: {extent} is empty")
+            fixed.append(extent)
+        return tuple(fixed)
+
+    def add_constants(self) -> None:
+        from onnx import numpy_helper
+
+        for item in self.graph.initializer:
+            self._dtype(f"initializer {item.name}", item.data_type)
+            array = numpy_helper.to_array(item)
+            self.values[item.name] = self.builder.constant(array, item.name)
+        self.builder.reserve(name for node in self.graph.node for name in node.output if name)
+
+    def add_node(self, proto: Any) -> None:
+        node = self._node(proto)
+        handler = OPERATORS.get(node.operator)
+        try:
+            if handler is not None:
+                results = handler(node)
+            else:
+                results = self._known_result(node, proto)
+        except ModelError:
+            raise
+        except (ValueError, IndexError) as error:
+            node.fail(str(error))
+        results = results if isinstance(results, list) else [results]
+        self.values.update(zip(node.outputs, results, strict=False))
+
+    def _node(self, proto: Any) -> OnnxNode:
+        from onnx import helper
+
+        attributes: dict[str, Any] = {}
+        for attribute in proto.attribute:
+            value = helper.get_attribute_value(attribute)
+            attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
+        return OnnxNode(
+            where=str(self.path),
+            operator=proto.op_type,
+            layer=layer_name(proto),
+            opset=self.opset,
+            inputs=tuple(self.values[name] if name else None for name in proto.input),
+            outputs=tuple(proto.output),
+            attributes=attributes,
+            builder=self.builder,
+        )
+
+    def _known_result(self, node: OnnxNode, proto: Any) -> list[Value]:
+        """Compute an operator that we do not have from constants, as exporters write for shapes."""
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, value in zip(proto.input, node.inputs, strict=True):
+            if value is not None and not node.is_constant(value):
+                advice = INSTEAD.get(node.operator)
+                node.fail(
+                    f"the operator {node.operator} is not supported{'; ' if advice else ''}"
+                    f"{advice or ''}"
+                )
+            if value is not None:
+                arrays[name] = self.builder.constants[value]
+        inputs = [helper.make_value_info(name, helper.make_tensor_type_proto(1, None)) for name in arrays]  # fmt: skip  # noqa: E501
+        outputs = [helper.make_value_info(name, helper.make_tensor_type_proto(1, None)) for name in node.outputs]  # fmt: skip  # noqa: E501
+        graph = helper.make_graph([proto], "constant", inputs, outputs)
+        opsets = [helper.make_opsetid("", self.opset)]
+        evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+        results: Any = evaluator.run(None, arrays)
+        return [node.constant(np.asarray(result)) for result in results]
+
+    def finish(self) -> Graph:
+        outputs: list[Value] = []
+        names = {value: name for name, value in reversed(self.values.items())}
+        fixed = {*self.builder.inputs, *self.builder.constants}
+        for item in self.graph.output:
+            value = self.values.get(item.name)
+            if value is None:
+                raise ModelError(f"{self.path}: nothing computes the output {item.name}")
+            if value in fixed or value in outputs:
+                copy = Reshape(value.shape)
+                value = self.builder.add(copy, value, layer=item.name)
+            names[value] = str(item.name)
+            outputs.append(value)
+        for value in fixed:
+            names.pop(value, None)
+        try:
+            return self.builder.build(outputs).rename(names)
+        except GraphError as error:
+            raise ModelError(f"{self.path}: {error}") from None

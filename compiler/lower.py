@@ -1,0 +1,201 @@
+"""From a schedule to a loop program: stages put where they are attached, reductions begun."""
+
+from collections.abc import Mapping
+
+from .affine import affine, bind, depends, limits
+from .bounds import Loop, Placed, needs, place, whole
+from .expr import (
+    Axis,
+    AxisKind,
+    Binary,
+    BinaryOp,
+    Const,
+    Expr,
+    Read,
+    Reduce,
+    Select,
+    Tensor,
+    all_of,
+    rewrite,
+)
+from .loops import Allocate, Block, Buffer, For, Program, Statement, Wanted, When
+from .schedule import LoopKind, Schedule, Scope, Stage, placeholders
+
+_ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.DRAM: 3}
+
+
+def lower(schedule: Schedule) -> Program:
+    """Return the loops that compute a schedule's outputs.
+
+        conv at out.y_o, pad at conv.c_o    →    for y_o
+                                                   conv = ACC ...
+                                                   for c_o
+                                                     pad = INP ...
+                                                     for ...: pad[...] = select(...)
+                                                     when c_o == 0
+                                                       for ...: conv[...] = 0
+                                                     for ...: conv[...] += pad[...] * wgt[...]
+                                                   for ...: out[...] = conv[...]
+
+    The first value of a reduction is assigned directly before its first update, and not earlier,
+    so that the two stay one piece of work for one unit.
+
+    Raises
+    ------
+    ScheduleError
+        See `bounds.place`.
+    """
+    placed = place(schedule)
+    given = {tensor: whole(tensor) for tensor in placeholders(schedule)}
+    homes: dict[Tensor, Buffer] = {tensor: p.buffer for tensor, p in placed.items()} | given
+    in_dram = [p.buffer for p in placed.values() if p.buffer.scope is Scope.DRAM]
+    body: list[Statement] = []
+    for stage in _by_memory(schedule, None, placed):
+        body.extend(_stage(schedule, stage, placed, homes))
+    return Program((*given.values(), *reversed(in_dram)), tuple(body))
+
+
+def _by_memory(
+    schedule: Schedule, at: tuple[Tensor, Axis] | None, placed: Mapping[Tensor, Placed]
+) -> list[Stage]:
+    """Return the stages made at one place, producers first; loads of weights before inputs."""
+    left = [stage for stage in schedule.stages if stage.attach == at]
+    done: list[Stage] = []
+    while left:
+        waiting = {stage.tensor for stage in left}
+        ready = [stage for stage in left if not _sources(schedule, stage, placed) & waiting]
+        chosen = min(ready, key=lambda stage: _ORDER[stage.scope])
+        done.append(chosen)
+        left.remove(chosen)
+    return done
+
+
+def _sources(
+    schedule: Schedule, stage: Stage, placed: Mapping[Tensor, Placed]
+) -> set[Tensor]:
+    """Return what a stage, or a stage made inside it, reads."""
+    found = set(stage.reads()) - {stage.tensor}
+    for other in schedule.stages:
+        if other.attach is not None and other.attach[0] is stage.tensor:
+            found |= _sources(schedule, other, placed) - {stage.tensor}
+    return found
+
+
+def _stage(
+    schedule: Schedule,
+    stage: Stage,
+    placed: Mapping[Tensor, Placed],
+    homes: Mapping[Tensor, Buffer],
+) -> list[Statement]:
+    me = placed[stage.tensor]
+    loops = _sunk(me)
+    attached = {
+        loop.source: _by_memory(schedule, (stage.tensor, loop.source), placed) for loop in loops
+    }
+    cut = _cut(stage, loops, attached)
+    body: list[Statement] = _assignments(me, loops[:cut], loops[cut:], homes)
+    for loop in reversed(loops[:cut]):
+        inner = [
+            statement
+            for producer in attached[loop.source]
+            for statement in _stage(schedule, producer, placed, homes)
+        ]
+        body = [*inner, *body]
+        if loop.extent != Const(1):
+            looped = For(loop.axis, loop.extent, stage.kind(loop.source), tuple(body))
+            body = [looped]
+    return body if me.buffer.scope is Scope.DRAM else [Allocate(me.buffer), *body]
+
+
+def _sunk(me: Placed) -> list[Loop]:
+    """Return the loops with those over a tile moved innermost, whatever was not said of them."""
+    tile = [axis for axis in me.stage.tensor.axes[-2:] if axis in me.stage.loops]
+    fixed = {marked for marked, _ in me.stage.kinds}
+    tile = [axis for axis in tile if axis not in fixed]
+    outer = [loop for loop in me.loops if loop.source not in tile]
+    return outer + [loop for loop in me.loops if loop.source in tile]
+
+
+def _cut(stage: Stage, loops: list[Loop], attached: Mapping[Axis, list[Stage]]) -> int:
+    """Return how many loops must stay loops; the rest are one rectangle."""
+    cut = 0
+    for number, loop in enumerate(loops, 1):
+        if attached[loop.source] or stage.kind(loop.source) is not LoopKind.SERIAL:
+            cut = number
+    for number in range(len(loops), cut, -1):
+        if any(depends(other.extent, [loops[number - 1].axis]) for other in loops[number:]):
+            return number
+    return cut
+
+
+def _assignments(
+    me: Placed, outer: list[Loop], inner: list[Loop], homes: Mapping[Tensor, Buffer]
+) -> list[Statement]:
+    stage = me.stage
+    wanted = None
+    if stage.intrinsic is not None:
+        axis, intrinsic = stage.intrinsic
+        sources = [loop.source for loop in (*outer, *inner)]
+        within = (*outer, *inner)[sources.index(axis) :]
+        wanted = Wanted(tuple(loop.axis for loop in within), intrinsic)
+    target = Read(me.buffer, tuple(_index(me, number) for number in range(len(me.buffer.shape))))
+    rectangle = tuple((loop.axis, loop.extent) for loop in inner if loop.extent != Const(1))
+    name = stage.tensor.name
+    if not isinstance(stage.body, Reduce):
+        value = _value(me, stage.body, homes)
+        return [Block(name, rectangle, target, None, value, wanted=wanted)]
+    reduction = stage.body
+    value = _value(me, reduction.body, homes)
+    guard = None
+    if isinstance(value, Select) and _is_neutral(value.b, reduction):
+        value, guard = value.a, value.condition
+    first = Const(reduction.initial, reduction.type)
+    kept = tuple(pair for pair in rectangle if pair[0].kind is AxisKind.SPATIAL)
+    begin: list[Statement] = [Block(name, kept, target, None, first)]
+    begins = [
+        Binary(BinaryOp.EQ, loop.axis, Const(0))
+        for loop in outer
+        if loop.axis.kind is AxisKind.REDUCE and limits(loop.axis)[1] > 0
+    ]
+    if begins:
+        begin = [When(all_of(*begins), tuple(begin))]
+    update = Block(name, rectangle, target, reduction.op, value, guard, wanted=wanted)
+    return [*begin, update]
+
+
+def _is_neutral(value: Expr, reduction: Reduce) -> bool:
+    """Return whether folding `value` in changes nothing, as the first value is there already."""
+    if not isinstance(value, Const):
+        return False
+    match reduction.op:
+        case BinaryOp.MAX:
+            return value.value <= reduction.initial
+        case BinaryOp.MIN:
+            return value.value >= reduction.initial
+        case _:
+            return value.value == 0
+
+
+def _index(me: Placed, number: int) -> Expr:
+    return affine(me.local[me.stage.tensor.axes[number]]).expr()
+
+
+def _value(me: Placed, body: Expr, homes: Mapping[Tensor, Buffer]) -> Expr:
+    """Return the body over the loops' axes, reading from buffers."""
+
+    def change(part: Expr) -> Expr | None:
+        if not isinstance(part, Read):
+            return None
+        home = homes[part.tensor]
+        indices: list[Expr] = []
+        for index, origin, step in zip(needs(me, part), home.origin, home.step, strict=True):
+            offset = affine(index) - affine(origin)
+            inside = offset.divided(step)
+            assert inside is not None, f"{part} against {origin} in steps of {step}"
+            indices.append(inside.expr())
+        return Read(home, tuple(indices))
+
+    values = {axis: me.value(axis) for axis in me.stage.axes}
+    # Reads first, with the body's own axes in them; then the axes elsewhere (in conditions).
+    return bind(rewrite(body, change), values)
+

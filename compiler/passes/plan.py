@@ -1,0 +1,70 @@
+"""Planning memory: where each tensor and constant lies in the arena."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...isa.config import Config
+from ...runtime.buffers import Heap, Tensor
+from ...runtime.stream import alignment
+from ..graph import Graph, Value
+from .pack import Packed
+from .partition import Placed
+
+
+@dataclass
+class Memory:
+    """Offsets of device tensors in the arena, and room for constants behind them.
+
+    `offsets` knows the values that tensors are packed from (`Packed.value`); a tensor's name is
+    its value's.
+    """
+
+    align: int
+    offsets: dict[Value, int]
+    tensors: list[Tensor]
+    arena_bytes: int
+
+    def constant(self, size_bytes: int) -> int:
+        """Return the offset of room for a constant, which nothing else ever uses."""
+        offset = self.arena_bytes
+        self.arena_bytes += -(-size_bytes // self.align) * self.align
+        return offset
+
+
+def plan_memory(
+    placed: Sequence[Placed],
+    packed: Mapping[Value, Packed],
+    graph: Graph,
+    *,
+    reuse: bool,
+) -> Memory:
+    """Give every packed tensor a place; with `reuse`, places serve again when nobody reads them.
+
+    A tensor lives from the group that makes it, or first brings it to the device, to the last that
+    reads it. Those with a halo keep their place, since the halo is written only once.
+    """
+    configs = {item.config for item in packed.values()}
+    align = max((alignment(config) for config in configs), default=alignment(Config()))
+    first: dict[Packed, int] = {}
+    last: dict[Packed, int] = {}
+    for position, item in enumerate(placed):
+        touched = [*item.inputs, *item.group.outputs]
+        for value in touched:
+            if value in packed:
+                first.setdefault(packed[value], position)
+                last[packed[value]] = position
+    for value in graph.outputs:
+        if value in packed:
+            last[packed[value]] = len(placed)
+    heap = Heap(0, 1 << 32)
+    memory = Memory(align, {}, [], 0)
+    for position in range(len(placed)):
+        for tensor in (tensor for tensor in first if first[tensor] == position):
+            offset = heap.allocate(tensor.size_bytes, align=align)
+            memory.offsets[tensor.value] = offset
+            memory.tensors.append(Tensor(tensor.value.name, offset, "int8", tensor.shape))
+        for tensor in (tensor for tensor in first if last[tensor] == position):
+            if reuse and not any(tensor.halo):
+                heap.release(memory.offsets[tensor.value])
+    memory.arena_bytes = -(-heap.high_water // align) * align
+    return memory

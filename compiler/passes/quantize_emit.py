@@ -1,0 +1,338 @@
+"""Writing an integer graph: groups as chains of integer primitives, the rest in float between."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf, isinf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..builder import GraphBuilder
+from ..graph import DType, Graph, GraphError, Node, Value
+from ..ops.elementwise import Add, Cast, Maximum, Minimum, Mul, ShiftRight
+from ..ops.linear import Conv2d, Dense
+from ..ops.pool import SumPool2d
+from ..ops.quantize import DequantizeLinear, QuantizeLinear
+from ..ops.shape import Concat, Pad
+from .quantize_groups import Group
+from .quantize_numbers import Reals, Requantization, Term, requantize
+
+INT8_MIN, INT8_MAX = -128, 127
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """real = (integer - zero_point) * scale, of an int8 tensor."""
+
+    scale: float
+    zero_point: int = 0
+
+    def nearest(self, real: float) -> int:
+        """Return the integer, within int8, nearest to a real number."""
+        if isinf(real):
+            return INT8_MIN if real < 0 else INT8_MAX
+        return int(np.clip(np.rint(real / self.scale) + self.zero_point, INT8_MIN, INT8_MAX))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """An int8 value, what its integers mean, and the range that they stay in."""
+
+    value: Value
+    meaning: Quantization
+    low: int = INT8_MIN
+    high: int = INT8_MAX
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Integer weights (O, ...) and the scale of each output channel, (O,) or () for all.
+
+    Those outside int8 (uint8 with a zero point) are split in two that are inside.
+    """
+
+    array: NDArray[np.int16]
+    scale: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class _Sum:
+    """An int32 value in the new graph: real = (integer - correction) * scale."""
+
+    value: Value
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    scale: Reals
+    correction: NDArray[np.int64]
+    biased: bool
+
+
+class IntegerWriter:
+    """The new graph while it grows, and the forms that each value of the old one has in it.
+
+    Parameters
+    ----------
+    graph : Graph
+        What is rewritten.
+    meaning_of : function
+        The quantization of a float value of `graph`; None when it has none.
+    weights_of : function
+        The integer weights of a group's anchor, given the meaning of its operand; None when it has
+        none.
+    best : bool
+        Spend operations on accuracy (see `quantize_numbers.requantize`).
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        meaning_of: Callable[[Value], Quantization | None],
+        weights_of: Callable[[Group, Quantization], Weights | None],
+        *,
+        best: bool,
+    ):
+        self.graph = graph
+        self.builder = GraphBuilder(graph.name)
+        self.meaning_of, self.weights_of, self.best = meaning_of, weights_of, best
+        self.integer: dict[Value, Quantized] = {}
+        self.float: dict[Value, Value] = {}
+        self.errors: dict[str, float] = {}
+        self.builder.reserve(value.name for value in graph.values)
+        for value in graph.inputs:
+            self.builder.adopt_input(value)
+            self.float[value] = value
+
+    # The two forms of a value
+
+    def as_float(self, value: Value) -> Value:
+        """Return the value itself in the new graph, dequantized where it is an integer there."""
+        if value not in self.float:
+            if value in self.graph.constants:
+                self.float[value] = self.builder.adopt(value, self.graph.constants[value])
+            elif value in self.integer:
+                self.float[value] = self._dequantized(value)
+            else:
+                raise GraphError(f"{value} has not been computed yet")
+        return self.float[value]
+
+    def _dequantized(self, value: Value) -> Value:
+        quantized = self.integer[value]
+        parameters = self._parameters(quantized.meaning)
+        producer = self.graph.producer(value)
+        layer = producer.layer if producer else value.name
+        return self.builder.add(
+            DequantizeLinear(), quantized.value, *parameters, layer=layer, name=f"{value.name}.float"
+        )
+
+    def as_integer(self, value: Value) -> Quantized | None:
+        """Return the int8 form of a float value, quantizing it now if need be; None without one."""
+        if value not in self.integer:
+            meaning = self.meaning_of(value)
+            if meaning is None:
+                return None
+            self.integer[value] = self.quantized(value, meaning)
+        return self.integer[value]
+
+    def quantized(self, value: Value, meaning: Quantization) -> Quantized:
+        """Return the value quantized by QuantizeLinear."""
+        name = f"{value.name}.int8"
+        inputs = self.as_float(value), *self._parameters(meaning)
+        layer = value.name if value in self.graph.inputs else self._layer(value)
+        return Quantized(self.builder.add(QuantizeLinear(), *inputs, layer=layer, name=name), meaning)
+
+    def _layer(self, value: Value) -> str:
+        producer = self.graph.producer(value)
+        return producer.layer if producer else value.name
+
+    def _parameters(self, meaning: Quantization) -> tuple[Value, Value]:
+        scale = self.builder.constant(np.float32(meaning.scale), "scale")
+        return scale, self.builder.constant(np.int8(meaning.zero_point), "zero_point")
+
+    # Nodes that are no group
+
+    def copy(self, node: Node) -> None:
+        """Add a node as it is, in float."""
+        inputs = [self.as_float(value) for value in node.inputs]
+        outputs = self.builder.add_many(node.op, *inputs, layer=node.layer)
+        self.float.update(zip(node.outputs, outputs, strict=True))
+
+    def move(self, node: Node) -> bool:
+        """Add a node that moves data, on integers; False when its inputs have different meanings."""
+        data = [self.as_integer(v) for v in node.inputs if v.dtype is DType.FLOAT32]
+        quantized = [item for item in data if item is not None]
+        meanings = {item.meaning for item in quantized}
+        if len(quantized) < len(data) or len(meanings) != 1:
+            return False
+        (meaning,) = meanings
+        op = node.op
+        low, high = min(item.low for item in quantized), max(item.high for item in quantized)
+        if isinstance(op, Pad):
+            value = meaning.nearest(op.value)
+            low, high = min(low, value), max(high, value)
+            op = Pad(op.before, op.after, value)
+        others = [self.as_float(v) for v in node.inputs if v.dtype is not DType.FLOAT32]
+        inputs = [*(item.value for item in quantized), *others]
+        name = f"{node.output.name}.int8"
+        if isinstance(op, (Maximum, Minimum)):
+            wide = [self.builder.add(Cast(DType.INT32), value, layer=node.layer) for value in inputs]
+            chosen = self.builder.add(op, *wide, layer=node.layer)
+            moved = self.builder.add(Cast(DType.INT8), chosen, layer=node.layer, name=name)
+        else:
+            moved = self.builder.add(op, *inputs, layer=node.layer, name=name)
+        self.integer[node.output] = Quantized(moved, meaning, low, high)
+        return True
+
+    # Groups
+
+    def add_group(self, group: Group, meaning: Quantization) -> Quantized | None:
+        """Add a group as integer primitives, its result quantized as `meaning` says.
+
+        None when an operand has no integer form, or no numbers keep the sums within 32 bits.
+        """
+        total = self._sum(group)
+        if total is None:
+            return None
+        scale = total.scale * group.factor / meaning.scale
+        offset = group.offset / meaning.scale + meaning.zero_point - total.correction * scale
+        acc = Term(total.low, total.high, np.asarray(scale, np.float64))
+        addends: list[tuple[Quantized, Term]] = []
+        if group.addend is not None:
+            operand = self.as_integer(group.addend.value)
+            if operand is None:
+                return None
+            factor = operand.meaning.scale * group.addend.factor / meaning.scale
+            offset = offset - operand.meaning.zero_point * factor
+            limits = np.asarray(operand.low), np.asarray(operand.high)
+            addends.append((operand, Term(*limits, np.asarray(factor))))
+        low = meaning.nearest(group.low) if group.low != -inf else INT8_MIN
+        high = meaning.nearest(group.high) if group.high != inf else INT8_MAX
+        numbers = requantize(
+            acc, [term for _, term in addends], offset, low, high,
+            best=self.best, biased=total.biased,
+        )  # fmt: skip
+        if numbers is None:
+            return None
+        self.errors[group.layer] = max(numbers.error, self.errors.get(group.layer, 0.0))
+        name = f"{group.last.name}.int8"
+        out = self._chain(total.value, [item for item, _ in addends], numbers, group.layer, name)
+        return Quantized(out, meaning, numbers.least, numbers.greatest)
+
+    def _chain(
+        self,
+        value: Value,
+        addends: list[Quantized],
+        numbers: Requantization,
+        layer: str,
+        name: str,
+    ) -> Value:
+        builder = self.builder
+
+        def constant(array: NDArray[np.int64] | int) -> Value:
+            return builder.constant(np.asarray(array, np.int32), f"{layer}.const")
+
+        if numbers.bias is not None:
+            value = builder.add(Add(), value, constant(numbers.bias), layer=layer)
+        if numbers.pre_shift:
+            value = builder.add(ShiftRight(), value, constant(numbers.pre_shift), layer=layer)
+        if numbers.multiplier is not None:
+            value = builder.add(Mul(), value, constant(numbers.multiplier), layer=layer)
+        for operand, k in zip(addends, numbers.addends, strict=True):
+            wide = builder.add(Cast(DType.INT32), operand.value, layer=layer)
+            if k != 1:
+                wide = builder.add(Mul(), wide, constant(k), layer=layer)
+            value = builder.add(Add(), value, wide, layer=layer)
+        if numbers.constant is not None:
+            value = builder.add(Add(), value, constant(numbers.constant), layer=layer)
+        if numbers.shift:
+            value = builder.add(ShiftRight(), value, constant(numbers.shift), layer=layer)
+        if numbers.low is not None:
+            value = builder.add(Maximum(), value, constant(numbers.low), layer=layer)
+        if numbers.high is not None:
+            value = builder.add(Minimum(), value, constant(numbers.high), layer=layer)
+        return builder.add(Cast(DType.INT8), value, layer=layer, name=name)
+
+    def _sum(self, group: Group) -> _Sum | None:
+        """Add the anchor of a group, and return its int32 result; None as for `add_group`."""
+        operands = [self.as_integer(value) for value in group.operands]
+        found = [operand for operand in operands if operand is not None]
+        if len(found) < len(operands):
+            return None
+        x = found[0]
+        if group.anchor is None:
+            value = self.builder.add(Cast(DType.INT32), x.value, layer=group.layer)
+            limits = np.asarray(x.low), np.asarray(x.high)
+            zero_point = np.asarray(x.meaning.zero_point)
+            return _Sum(value, *limits, np.asarray(x.meaning.scale), zero_point, biased=False)
+        match group.anchor.op:
+            case Conv2d() | Dense() as op:
+                return self._linear(group, op, group.anchor.inputs[1].name, x)
+            case SumPool2d() as op:
+                count = op.window[0] * op.window[1]
+                op = SumPool2d(op.window, op.strides, op.pads, x.meaning.zero_point)
+                value = self.builder.add(op, x.value, layer=group.layer)
+                low, high = min(x.low, op.pad_value), max(x.high, op.pad_value)
+                limits = np.asarray(count * low), np.asarray(count * high)
+                correction = np.asarray(count * x.meaning.zero_point)
+                return _Sum(value, *limits, np.asarray(x.meaning.scale), correction, biased=True)
+            case _:
+                return self._product(group, *found)
+
+    def _linear(self, group: Group, op: Conv2d | Dense, name: str, x: Quantized) -> _Sum | None:
+        weights = self.weights_of(group, x.meaning)
+        if weights is None:
+            return None
+        zero_point = x.meaning.zero_point
+        low, high = x.low, x.high
+        if isinstance(op, Conv2d):
+            op = Conv2d(op.strides, op.pads, op.dilations, op.groups, zero_point)
+            if any(op.pads):
+                low, high = min(low, zero_point), max(high, zero_point)
+        flat = weights.array.astype(np.int64).reshape(weights.array.shape[0], -1)
+        along = (-1, 1, 1) if isinstance(op, Conv2d) else (-1,)
+        positive = np.maximum(flat, 0).sum(axis=1).reshape(along)
+        negative = np.minimum(flat, 0).sum(axis=1).reshape(along)
+        array, value = weights.array, x.value
+        if array.min() < INT8_MIN or array.max() > INT8_MAX:
+            if isinstance(op, Conv2d) and op.groups > 1:
+                return None
+            first = np.clip(array, INT8_MIN, INT8_MAX)
+            array = np.concatenate([first, array - first], axis=1)
+            value = self.builder.add(Concat(1), value, value, layer=group.layer)
+        constant = self.builder.constant(array.astype(np.int8), f"{name}.int8")
+        scale = weights.scale if weights.scale.ndim == 0 else weights.scale.reshape(along)
+        return _Sum(
+            self.builder.add(op, value, constant, layer=group.layer),
+            positive * low + negative * high,
+            positive * high + negative * low,
+            x.meaning.scale * scale,
+            zero_point * (positive + negative),
+            biased=True,
+        )
+
+    def _product(self, group: Group, a: Quantized, b: Quantized) -> _Sum:
+        layer = group.layer
+        factors: list[Value] = []
+        ends: list[tuple[int, int]] = []
+        for operand in (a, b):
+            value = self.builder.add(Cast(DType.INT32), operand.value, layer=layer)
+            zero_point = operand.meaning.zero_point
+            if zero_point:
+                shift = self.builder.constant(np.int32(-zero_point), f"{layer}.const")
+                value = self.builder.add(Add(), value, shift, layer=layer)
+            factors.append(value)
+            ends.append((operand.low - zero_point, operand.high - zero_point))
+        corners = [left * right for left in ends[0] for right in ends[1]]
+        return _Sum(
+            self.builder.add(Mul(), *factors, layer=layer),
+            np.asarray(min(corners)),
+            np.asarray(max(corners)),
+            np.asarray(a.meaning.scale * b.meaning.scale),
+            np.asarray(0),
+            biased=False,
+        )
+
+    def finish(self) -> Graph:
+        """Return the new graph; its outputs are float, or of their own type, and keep their names."""
+        outputs = [self.as_float(value) for value in self.graph.outputs]
+        named = dict(zip(outputs, (value.name for value in self.graph.outputs), strict=True))
+        return self.builder.build(outputs).rename(named)

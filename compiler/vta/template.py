@@ -1,0 +1,351 @@
+"""A layer and a tiling to tensor expressions with a schedule.
+
+One template serves convolutions, dense layers, poolings and element-wise chains: what differs is
+the anchor's expression and where its operands are held.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ...isa.config import Config
+from ..expr import (
+    Axis,
+    Expr,
+    Tensor,
+    Type,
+    all_of,
+    cast,
+    compute,
+    largest,
+    maximum,
+    minimum,
+    placeholder,
+    reduce_axis,
+    select,
+    total,
+)
+from ..graph import Value
+from ..ops.elementwise import Add, Binary, Maximum, Minimum, Mul, ShiftRight
+from ..ops.pool import MaxPool2d
+from ..schedule import Schedule, Scope
+from .layer import Immediate, Layer, Vector, image
+from .tiling import Keep, Overlap, Tiling
+
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+
+_LEAST = -128
+_OPERATIONS: dict[type[Binary], Callable[[Expr, Any], Expr]] = {
+    Add: lambda a, b: a + b,
+    Mul: lambda a, b: a * b,
+    ShiftRight: lambda a, b: a >> b,
+    Maximum: maximum,
+    Minimum: minimum,
+}
+
+
+@dataclass(eq=False)
+class Expressions:
+    """What a layer computes, as tensor expressions on packed tensors.
+
+    `images` are the placeholders of the int8 inputs by value; of the one that the anchor reads,
+    halo included. `weights` and `vectors` are those of constants, `arrays` their packed contents.
+    `first` is the stage that brings the anchor's input on chip, None where that is a plain copy.
+    `inside` are the stages in accumulators, in order.
+    """
+
+    images: dict[Value, Tensor] = field(default_factory=dict[Value, Tensor])
+    data: Tensor | None = None
+    weights: Tensor | None = None
+    vectors: list[Tensor] = field(default_factory=list[Tensor])
+    arrays: dict[Tensor, Ints] = field(default_factory=dict[Tensor, Ints])
+    first: Tensor | None = None
+    anchor: Tensor | None = None
+    depth: tuple[Axis, ...] = ()
+    inside: list[Tensor] = field(default_factory=list[Tensor])
+    out: Tensor | None = None
+
+
+def express(layer: Layer, config: Config) -> Expressions:
+    """Return the tensor expressions of a layer on packed tensors."""
+    made = Expressions()
+    n, channels, rows, cols = image(layer.output)
+    blocks = -(-channels // config.block_out)
+    shape = (-(-n // config.batch), blocks, rows, cols, config.batch, config.block_out)
+    tensors: dict[Value, Tensor] = {}
+    if layer.anchor is not None:
+        anchored = _dense(layer, config, shape, made)
+        if anchored is None:
+            anchored = _pooling(layer, config, shape, made)
+        tensors[layer.anchor.output] = anchored
+        made.anchor = anchored
+        made.inside.append(anchored)
+    for index, (source, value) in enumerate(layer.casts):
+        stored = made.images.get(source)
+        if stored is None:
+            stored = made.images[source] = placeholder(f"res{index}", shape, Type.INT8)
+        tensors[value] = _elementwise(f"wide{index}", shape, stored, made)
+    for index, step in enumerate(layer.steps):
+        left = tensors[step.left]
+        operation = _OPERATIONS[type(step.op)]
+        match step.right:
+            case Immediate(value):
+                operand: Any = value
+            case Vector() as vector:
+                operand = _vector(index, vector, blocks, config, made)
+            case right:
+                operand = tensors[right]
+        name = f"{type(step.op).__name__.lower()}{index}"
+        tensors[step.output] = _combine(name, shape, operation, left, operand)
+        made.inside.append(tensors[step.output])
+    result = layer.anchor.output if layer.anchor and layer.result is layer.output else layer.result
+    last = tensors[result]
+    made.out = compute("out", shape, lambda *axes: cast(last[axes], Type.INT8))
+    return made
+
+
+def _dense(
+    layer: Layer, config: Config, shape: tuple[int, ...], made: Expressions
+) -> Tensor | None:
+    """Return the accumulators of a convolution or dense layer."""
+    if layer.weights is None:
+        return None
+    packed = pack_weights(layer.weights, config)
+    kept = padded = _input(layer, config, made)
+    if _padded(layer):
+        kept = made.first = _pad(layer, padded)
+    weights = made.weights = placeholder("wgt", packed.shape, Type.INT8)
+    made.arrays[weights] = packed
+    c = reduce_axis(packed.shape[1], "c")
+    ky, kx = reduce_axis(layer.window[0], "ky"), reduce_axis(layer.window[1], "kx")
+    i = reduce_axis(config.block_in, "i")
+    (sy, sx), (dy, dx) = layer.strides, layer.dilations
+    made.depth = (c, ky, kx)
+    return compute(
+        "acc",
+        shape,
+        lambda n, o, y, x, b, j: total(
+            cast(kept[n, c, y * sy + ky * dy, x * sx + kx * dx, b, i], Type.INT32)
+            * cast(weights[o, c, ky, kx, j, i], Type.INT32),
+            over=(c, ky, kx, i),
+        ),
+    )
+
+
+def _pooling(layer: Layer, config: Config, shape: tuple[int, ...], made: Expressions) -> Tensor:
+    """Return the maximum or the sum over windows, of an input that is held in accumulators."""
+    assert layer.anchor is not None
+    stored = _input(layer, config, made)
+    ky, kx = reduce_axis(layer.window[0], "ky"), reduce_axis(layer.window[1], "kx")
+    (sy, sx), (dy, dx) = layer.strides, layer.dilations
+    top, left = layer.pads[:2]
+    rows, cols = stored.shape[2:4]
+    if isinstance(layer.anchor.op, MaxPool2d):
+        wide = made.first = compute(
+            "wide", stored.shape, lambda *axes: cast(stored[axes], Type.INT32)
+        )
+
+        def window(n: Expr, c: Expr, y: Expr, x: Expr, b: Expr, j: Expr) -> Expr:
+            row, col = y * sy + ky * dy - top, x * sx + kx * dx - left
+            value = wide[n, c, row, col, b, j]
+            if not any(layer.pads):
+                return largest(value, over=(ky, kx), initial=_LEAST)
+            inside = all_of(row >= 0, row < rows, col >= 0, col < cols)
+            return largest(select(inside, value, _LEAST), over=(ky, kx), initial=_LEAST)
+
+        return compute("pool", shape, window)
+    if _padded(layer):
+        padded = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
+        wide = compute(
+            "wide", padded, lambda *axes: cast(_shifted(layer, stored, axes), Type.INT32)
+        )
+    else:
+        wide = compute("wide", stored.shape, lambda *axes: cast(stored[axes], Type.INT32))
+    made.first = wide
+    return compute(
+        "pool",
+        shape,
+        lambda n, c, y, x, b, j: total(
+            wide[n, c, y * sy + ky * dy, x * sx + kx * dx, b, j], over=(ky, kx)
+        ),
+    )
+
+
+def _input(layer: Layer, config: Config, made: Expressions) -> Tensor:
+    """Return the placeholder of the anchor's input, with its halo where it has one."""
+    assert layer.data is not None
+    n, channels, rows, cols = image(layer.data)
+    if layer.halo is not None:
+        top, left, bottom, right = layer.pads
+        rows, cols = rows + top + bottom, cols + left + right
+    shape = (-(-n // config.batch), -(-channels // config.block_in), rows, cols)
+    made.data = placeholder("data", (*shape, config.batch, config.block_in), Type.INT8)
+    made.images[layer.data] = made.data
+    return made.data
+
+
+def _padded(layer: Layer) -> bool:
+    """Return whether the load adds zeros."""
+    return any(layer.pads) and layer.halo is None
+
+
+def _pad(layer: Layer, stored: Tensor) -> Tensor:
+    shape = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
+    return compute("pad", shape, lambda *axes: _shifted(layer, stored, axes))
+
+
+def _padded_extents(layer: Layer, stored: Tensor) -> tuple[int, int]:
+    top, left, bottom, right = layer.pads
+    return stored.shape[2] + top + bottom, stored.shape[3] + left + right
+
+
+def _shifted(layer: Layer, stored: Tensor, axes: tuple[Expr, ...]) -> Expr:
+    n, c, y, x, b, j = axes
+    top, left = layer.pads[:2]
+    rows, cols = stored.shape[2:4]
+    inside = all_of(y >= top, y < rows + top, x >= left, x < cols + left)
+    return select(inside, stored[n, c, y - top, x - left, b, j], 0)
+
+
+def _elementwise(
+    name: str, shape: tuple[int, ...], stored: Tensor, made: Expressions
+) -> Tensor:
+    tensor = compute(name, shape, lambda *axes: cast(stored[axes], Type.INT32))
+    made.inside.append(tensor)
+    return tensor
+
+
+def _vector(
+    index: int, vector: Vector, blocks: int, config: Config, made: Expressions
+) -> Callable[[tuple[Expr, ...]], Expr]:
+    packed = pack_vector(vector.data, config)
+    tensor = placeholder(f"const{index}", packed.shape, Type.INT32)
+    made.vectors.append(tensor)
+    made.arrays[tensor] = packed
+    return lambda axes: tensor[axes[1], axes[4], axes[5]]
+
+
+def _combine(
+    name: str,
+    shape: tuple[int, ...],
+    operation: Callable[[Expr, Any], Expr],
+    left: Tensor,
+    operand: Any,
+) -> Tensor:
+    def body(*axes: Expr) -> Expr:
+        match operand:
+            case int():
+                right: Any = operand
+            case Tensor():
+                right = operand[axes]
+            case _:
+                right = operand(axes)
+        return operation(left[axes], right)
+
+    return compute(name, shape, body)
+
+
+def pack_weights(weights: npt.NDArray[np.int8], config: Config) -> npt.NDArray[np.int8]:
+    """Return weights (O, C, KH, KW) as tiles (OB, CB, KH, KW, block_out, block_in)."""
+    o, c, kh, kw = weights.shape
+    ob, cb = -(-o // config.block_out), -(-c // config.block_in)
+    padded = np.zeros((ob * config.block_out, cb * config.block_in, kh, kw), np.int8)
+    padded[:o, :c] = weights
+    tiles = padded.reshape(ob, config.block_out, cb, config.block_in, kh, kw)
+    return np.ascontiguousarray(tiles.transpose(0, 2, 4, 5, 1, 3))
+
+
+def pack_vector(vector: npt.NDArray[np.int32], config: Config) -> npt.NDArray[np.int32]:
+    """Return one number a channel, (C), as tiles (CB, batch, block_out)."""
+    blocks = -(-vector.size // config.block_out)
+    padded = np.zeros(blocks * config.block_out, np.int32)
+    padded[: vector.size] = vector
+    tiles = padded.reshape(blocks, 1, config.block_out)
+    return np.ascontiguousarray(np.repeat(tiles, config.batch, axis=1))
+
+
+def plan(made: Expressions, tiling: Tiling) -> Schedule:
+    """Return the schedule that computes a layer's expressions tile by tile.
+
+        for n, blocks, rows, cols:             (blocks inside where channels are not outer)
+          for two virtual threads:
+            load constants
+            for depth, window:  load weights, inputs; multiply
+            element-wise steps; store
+    """
+    out = made.out
+    assert out is not None
+    s = Schedule.of(out)
+    for stage in made.inside:
+        s = s.set_scope(stage, Scope.ACC)
+    n, o, y, x, b, j = s.axes(out)
+    s, oo, oi = s.split(out, o, tiling.blocks)
+    s, yo, yi = s.split(out, y, tiling.rows)
+    s, xo, xi = s.split(out, x, tiling.cols)
+    threads: list[Axis] = []
+    match tiling.overlap:
+        case Overlap.CHANNELS:
+            s, oo, thread = s.split(out, oo, 2)
+            threads = [thread]
+        case Overlap.ROWS:
+            s, yo, thread = s.split(out, yo, 2)
+            threads = [thread]
+        case Overlap.COLS:
+            s, xo, thread = s.split(out, xo, 2)
+            threads = [thread]
+        case Overlap.BUFFERS | Overlap.NONE:
+            pass
+    outer = [oo, yo, xo] if tiling.channels_outer else [yo, xo, oo]
+    s = s.reorder(out, n, *outer, *threads, oi, yi, xi, b, j)
+    tile = threads[-1] if threads else outer[-1]
+    for thread in threads:
+        s = s.virtual_thread(out, thread)
+    for stage in made.inside:
+        s = s.compute_at(stage, out, tile)
+    for vector in made.vectors:
+        s, held = s.cache_read(vector, Scope.ACC)
+        s = s.compute_at(held, out, tile)
+    if made.weights is not None:
+        s = _plan_sum(s, made, tiling, outer)
+    elif made.first is not None:
+        s = s.set_scope(made.first, Scope.ACC).compute_at(made.first, out, tile)
+    if tiling.overlap is Overlap.BUFFERS:
+        for stage in made.inside[:1] if made.anchor is not None else made.inside:
+            s = s.double_buffer(stage)
+    return s
+
+
+def _plan_sum(s: Schedule, made: Expressions, tiling: Tiling, outer: list[Axis]) -> Schedule:
+    """Cut the sum of a convolution or dense layer and place the loads of its operands."""
+    acc, out, weights, data = made.anchor, made.out, made.weights, made.data
+    assert acc is not None and out is not None and weights is not None and data is not None
+    c, ky, kx = made.depth
+    s, wgt = s.cache_read(weights, Scope.WGT)
+    if made.first is None:
+        s, inp = s.cache_read(data, Scope.INP)
+    else:
+        inp = made.first
+        s = s.set_scope(inp, Scope.INP)
+    s, co, ci = s.split(acc, c, tiling.depth)
+    s, kyo, kyi = s.split(acc, ky, tiling.window_rows)
+    s, kxo, kxi = s.split(acc, kx, tiling.window_cols)
+    n, o, y, x, b, j, *_, i = s.axes(acc)
+    s = s.reorder(acc, co, kyo, kxo, n, o, y, x, ci, kyi, kxi, b, j, i)
+    if tiling.keep is Keep.WEIGHTS:
+        s = s.compute_at(wgt, out, outer[0])
+    else:
+        s = s.compute_at(wgt, acc, kxo)
+    if tiling.keep is Keep.INPUTS:
+        s = s.compute_at(inp, out, outer[1])
+    else:
+        s = s.compute_at(inp, acc, kxo)
+    shared_inputs = tiling.overlap in (Overlap.BUFFERS, Overlap.CHANNELS)
+    shared_weights = tiling.overlap in (Overlap.BUFFERS, Overlap.ROWS, Overlap.COLS)
+    if shared_inputs:
+        s = s.double_buffer(inp)
+    if shared_weights:
+        s = s.double_buffer(wgt)
+    return s
