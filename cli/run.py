@@ -1,0 +1,241 @@
+"""`vtakit run`: an ONNX network on an engine, checked, and reported by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import ConfigOption, JsonOption, MemoryLatencyOption, UsageError, choose
+from .output import print_json, print_line, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ..compiler.build import Compiled
+    from ..compiler.check import Check
+    from ..compiler.network import Network
+    from ..isa.config import Config
+    from ..runtime.session import RunReport
+
+ENGINES = ("sim", "functional")
+LATER_ENGINES = ("rtl", "cpu", "cuda")
+
+
+def run(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network.")],
+    config: ConfigOption = None,
+    engine: Annotated[
+        str, typer.Option(help="sim counts cycles; functional leaves time out and is faster.")
+    ] = "sim",
+    inputs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Arrays by the model's input names; else random."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Samples, stacked on the first axis, to quantize a float model with; else random.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Where random inputs come from.", min=0)] = 0,
+    batch: Annotated[
+        int | None, typer.Option(help="The batch size, where the model leaves it open.", min=1)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="OUT.npz", help="Write the outputs by name.")
+    ] = None,
+    module: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.vta", help="Write the compiled network, to be loaded again."),
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write a timeline, for Perfetto.")
+    ] = None,
+    memory_latency: MemoryLatencyOption = None,
+    tries: Annotated[
+        int,
+        typer.Option(help="Tilings of each layer that the cycle model compares.", min=1),
+    ] = 6,
+    as_json: JsonOption = False,
+) -> int:
+    """Compile an ONNX network, run it on an engine, check every layer, report by layer.
+
+    Exit status 1 when a result differs from the independent evaluation of the same network.
+
+    Example: vtakit run examples/digits/digits.onnx
+    """
+    choose("--engine", engine, ENGINES, LATER_ENGINES)
+    if engine == "functional" and (trace or memory_latency is not None):
+        option = "--trace" if trace else "--memory-latency"
+        raise UsageError(f"{option} needs --engine sim; functional has no clock")
+    from ..compiler.build import build_module
+    from ..compiler.check import check_run
+    from ..compiler.network import load_network
+    from ..isa.config import load_config
+    from ..runtime.drivers.find import DeviceOptions, open_device
+    from ..runtime.session import Session
+
+    machine = load_config(config or "default")
+    console = progress()
+    begun = perf_counter()
+    with console.status(f"reading {model}") as status:
+        samples = _arrays(calibration, "--calibration") if calibration else None
+        network = load_network(model, calibration=samples, batch=batch, seed=seed)
+        arrays = _inputs(network, inputs, seed)
+
+        def show(layer: str, done: int, total: int) -> None:
+            status.update(f"compiled {layer} ({done}/{total})")
+
+        compiled = build_module(
+            network.integers, machine, keep=True, measured=tries, progress=show
+        )
+        compiled_after = perf_counter() - begun
+        if module:
+            compiled.module.save(module)
+        status.update(f"running on {engine}")
+        options = DeviceOptions(memory_latency=memory_latency)
+        with open_device(engine, machine, options) as device:
+            with Session(compiled.module, device) as session:
+                report = session.run(arrays)
+                status.update("checking")
+                check = check_run(compiled, session, report, arrays)
+        against_float = _against_float(model, report.outputs, arrays)
+    if save:
+        _save(save, report.outputs)
+    if trace:
+        _trace(trace, compiled, report)
+    seconds = {"compile": compiled_after, "run": report.seconds}
+    _print(
+        model, machine, engine, compiled, report, check, against_float, seconds, as_json=as_json
+    )
+    return 0 if check.equal else 1
+
+
+def _arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file."""
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror or error}") from None
+    except (BadZipFile, ValueError, EOFError, AttributeError) as error:
+        raise UsageError(f"{option} {path} is no .npz file: {error}") from None
+
+
+def _inputs(network: Network, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:
+    from ..compiler.passes.quantize import random_samples
+    from ..compiler.reference import check_inputs
+
+    if path is None:
+        return random_samples(network.source, 1, seed)[0]
+    arrays = _arrays(path, "--inputs")
+    check_inputs(network.source, arrays)
+    return arrays
+
+
+def _against_float(
+    model: Path, outputs: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, float] | None:
+    """Compare with ONNX Runtime on the model as given; None where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    import numpy as np
+
+    try:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Without it, int8 products saturate in 16 bits on x86 without VNNI.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        session = onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"]
+        )
+        names = [output.name for output in session.get_outputs()]
+        expected = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    except Exception as error:  # onnxruntime raises classes of its own that share no base
+        print_line(f"vtakit run: ONNX Runtime could not run {model}: {error}")
+        return None
+    one = np.concatenate([outputs[name].ravel().astype(np.float64) for name in names])
+    other = np.concatenate([np.asarray(expected[name]).ravel() for name in names])
+    other = other.astype(np.float64)
+    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return {
+        "cosine": float(one @ other / norm) if norm else float(np.array_equal(one, other)),
+        "max_abs_difference": float(np.abs(one - other).max(initial=0.0)),
+    }
+
+
+def _save(path: Path, outputs: Mapping[str, NDArray[Any]]) -> None:
+    import numpy as np
+
+    from ..isa.files import replacing
+
+    with replacing(path) as file:
+        np.savez(file, **outputs)
+
+
+def _trace(path: Path, compiled: Compiled, report: RunReport) -> None:
+    from ..runtime.module import DeviceStep
+    from ..sim.trace import write_trace
+
+    streams = [step.stream for step in compiled.module.steps if isinstance(step, DeviceStep)]
+    for stream, result in zip(streams, report.results, strict=True):
+        write_trace(path, stream.insns, result, stream.config)
+
+
+def _print(
+    model: Path,
+    machine: Config,
+    engine: str,
+    compiled: Compiled,
+    report: RunReport,
+    check: Check,
+    against_float: dict[str, float] | None,
+    seconds: dict[str, float],
+    *,
+    as_json: bool,
+) -> None:
+    from .report import network_report, print_layers
+
+    rows = network_report(compiled, report)
+    if as_json:
+        print_json(
+            {
+                "model": str(model),
+                "config": machine.to_json(),
+                "engine": engine,
+                "checked": {
+                    "against": "integer reference",
+                    "equal": check.equal,
+                    "max_abs_difference": check.max_abs_difference,
+                    "layers_compared": check.compared,
+                    "layers_differing": list(check.layers),
+                },
+                "float": against_float,
+                **rows.document(),
+                "seconds": seconds,
+            }
+        )
+        return
+    print_layers(rows)
+    verdict = "equal" if check.equal else f"DIFFERENT in {', '.join(check.layers)}"
+    print(f"checked      {check.compared} layers on VTA against the integer reference: {verdict}")
+    if against_float is not None:
+        print(
+            f"float        cosine {against_float['cosine']:.5f}, largest difference "
+            f"{against_float['max_abs_difference']:.4g}, against ONNX Runtime"
+        )
+    else:
+        print("float        not compared; pip install onnxruntime would do")
+    print(f"seconds      compile {seconds['compile']:.1f}, run {seconds['run']:.2f}")
