@@ -34,7 +34,7 @@ def asm(
     from ..isa.config import load_config
     from ..isa.source import assemble
 
-    machine = load_config(config) if config is not None else load_config("default")
+    machine = load_config(config or "default")
     if manual:
         from ..isa.manual import manual as text_of
 
@@ -46,12 +46,15 @@ def asm(
         return
     if source is None:
         raise UsageError("needs a FILE of program text, or - for standard input")
-    if source == Path("-"):
-        if output is None:
-            raise UsageError("needs -o PROGRAM.npz, since standard input has no name")
-        text, name = sys.stdin.read(), "standard input"
-    else:
-        text, name = _read(source), str(source)
+    if source == Path("-") and output is None:
+        raise UsageError("needs -o PROGRAM.npz, since standard input has no name")
+    name = "standard input" if source == Path("-") else str(source)
+    try:
+        text = sys.stdin.read() if source == Path("-") else source.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{name} is no text; `vtakit disasm` makes text from a program file"
+        ) from None
     target = output or source.with_suffix(".npz")
     if target == source:
         raise UsageError(f"would write over its own input, {source}; give another name with -o")
@@ -71,12 +74,3 @@ def asm(
             f"{target}: {len(program.insns)} instructions, {program.dram_before.size} bytes of "
             f"DRAM\n"
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"{path} is no text; `vtakit disasm` makes text from a program file"
-        ) from None

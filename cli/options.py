@@ -30,8 +30,8 @@ MemoryLatencyOption = Annotated[
     typer.Option(
         "--memory-latency",
         metavar="N",
-        min=0,
-        help="Cycles from a memory request to its first word.",
+        min=1,
+        help="Cycles from a memory request to its first word, at least 1.",
     ),
 ]
 

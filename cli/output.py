@@ -1,4 +1,4 @@
-"""What subcommands print: JSON on standard output, everything else on standard error."""
+"""What subcommands print: JSON or tables on standard output, progress on standard error."""
 
 import json
 import sys
@@ -25,9 +25,15 @@ def print_line(text: str) -> None:
     sys.stderr.write(" ".join(text.split()) + "\n")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error through, for `main` to end with; rich would exit with 1."""
+        raise BrokenPipeError
+
+
 def print_table(table: Table) -> None:
-    """Write a table to standard output, as wide as it needs to be when that is no terminal."""
-    console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=200)
+    """Write a table to standard output, 200 columns wide at most when that is no terminal."""
+    console = _Console() if sys.stdout.isatty() else _Console(width=200)
     console.print(table)
 
 

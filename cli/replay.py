@@ -166,7 +166,9 @@ def _replay(
         )
         after.save(save / path.name)
     if trace:
-        _write_trace(trace, program, result)
+        from ..sim.trace import write_trace
+
+        write_trace(trace, program.insns, result, program.config)
     return row
 
 
@@ -188,10 +190,6 @@ def _compare(row: Row, program: Program, result: Result, after: Bytes) -> None:
             row.difference = Difference(
                 address, int(program.dram_after[address]), int(after[address]), int(wrong.size)
             )
-
-
-def _write_trace(path: Path, program: Program, result: Result) -> None:
-    raise UsageError("--trace")
 
 
 def _print(rows: list[Row]) -> None:

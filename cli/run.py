@@ -92,9 +92,7 @@ def run(
         def show(layer: str, done: int, total: int) -> None:
             status.update(f"compiled {layer} ({done}/{total})")
 
-        compiled = build_module(
-            network.integers, machine, keep=True, measured=tries, progress=show
-        )
+        compiled = build_module(network.integers, machine, keep=True, measured=tries, progress=show)
         compiled_after = perf_counter() - begun
         if module:
             compiled.module.save(module)
@@ -111,9 +109,7 @@ def run(
     if trace:
         _trace(trace, compiled, report)
     seconds = {"compile": compiled_after, "run": report.seconds}
-    _print(
-        model, machine, engine, compiled, report, check, against_float, seconds, as_json=as_json
-    )
+    _print(model, machine, engine, compiled, report, check, against_float, seconds, as_json=as_json)
     return 0 if check.equal else 1
 
 

@@ -113,6 +113,8 @@ def affine(expr: Expr) -> Affine:
 
 def depends(expr: Expr, axes: Collection[Axis]) -> bool:
     """Return whether one of the axes occurs in the expression."""
+    if isinstance(expr, Axis):
+        return expr in axes
     return any(isinstance(part, Axis) and part in axes for part in walk(expr))
 
 
@@ -247,13 +249,10 @@ class _Form:
         return _Form(op, tuple(part.scaled(-1) for part in self.parts))
 
     def plus(self, other: "_Form") -> "_Form":
-        first, second = self, other
-        if len(first.parts) > 1 and len(second.parts) > 1 and first.op is not second.op:
-            second = second.as_one()
-        if len(first.parts) == 1:
-            first, second = second, first
-        sums = tuple(a + b for a in first.parts for b in second.parts)
-        return _Form(first.op, sums).pruned()
+        if len(self.parts) > 1 and len(other.parts) > 1 and self.op is not other.op:
+            other = other.as_one()
+        op = other.op if len(self.parts) == 1 else self.op
+        return _Form(op, tuple(a + b for a in self.parts for b in other.parts)).pruned()
 
     def pruned(self) -> "_Form":
         sign = 1 if self.op is BinaryOp.MIN else -1

@@ -6,33 +6,15 @@ run over that part only. All bounds are indices of the loops around, so a last, 
 out shorter by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from .affine import Affine, affine, bind, depends, extremes, limits, simplify
+from .affine import Affine, affine, bind, extremes, limits, simplify
 from .expr import Axis, AxisKind, Binary, BinaryOp, Const, Expr, Read, Tensor, reads
 from .loops import Buffer
-from .schedule import Fuse, Schedule, ScheduleError, Scope, Split, Stage
-
-
-@dataclass(frozen=True)
-class Loop:
-    """One loop as it will run.
-
-    Parameters
-    ----------
-    source : Axis
-        The schedule's loop.
-    axis : Axis
-        The variable, whose extent is the most iterations there can be.
-    extent : Expr
-        Its iterations, of the loops around it.
-    """
-
-    source: Axis
-    axis: Axis
-    extent: Expr
+from .nests import Nest, nest_of
+from .schedule import LoopKind, Schedule, ScheduleError, Scope, Stage
 
 
 @dataclass(frozen=True)
@@ -47,33 +29,36 @@ class Placed:
     buffer : Buffer
     lasts : tuple of Expr
         The tensor's greatest index that the buffer holds, along each axis.
-    loops : tuple of Loop
-        Its own loops, outermost first.
-    local : mapping of Axis to Expr
-        For each axis of the body, counted from the buffer's first element, what it is.
+    nest : Nest
+        Its own loops, over the buffer.
     """
 
     stage: Stage
     around: tuple[Axis, ...]
     buffer: Buffer
     lasts: tuple[Expr, ...]
-    loops: tuple[Loop, ...]
-    local: Mapping[Axis, Expr]
+    nest: Nest
 
     def value(self, axis: Axis) -> Expr:
         """Return what an axis of the body is, counted from the tensor's first element."""
-        local = self.local[axis]
+        return self._from_tensor(axis, self.nest.value[axis]).expr()
+
+    def range(self, axis: Axis, free: Collection[Axis]) -> tuple[Expr, Expr]:
+        """Return the least and greatest value of an axis of the body as the `free` loops run."""
+        low, high = self.nest.range(axis, free)
+        if axis.kind is AxisKind.REDUCE:
+            return low, high
+        first = extremes(self._from_tensor(axis, affine(low)).expr(), free)[0]
+        last = extremes(self._from_tensor(axis, affine(high)).expr(), free)[1]
+        most = extremes(self.lasts[self.stage.tensor.axes.index(axis)], free)[1]
+        return first, simplify(Binary(BinaryOp.MIN, last, most))
+
+    def _from_tensor(self, axis: Axis, local: Affine) -> Affine:
+        """Return an index counted from the buffer's first element as one of the tensor."""
         if axis.kind is AxisKind.REDUCE:
             return local
         place = self.stage.tensor.axes.index(axis)
-        scaled = affine(local).scaled(self.buffer.step[place])
-        return (affine(self.buffer.origin[place]) + scaled).expr()
-
-    def last(self, axis: Axis) -> Expr:
-        """Return the greatest value of an axis of the body."""
-        if axis.kind is AxisKind.REDUCE:
-            return Const(axis.extent - 1)
-        return self.lasts[self.stage.tensor.axes.index(axis)]
+        return affine(self.buffer.origin[place]) + local.scaled(self.buffer.step[place])
 
 
 def place(schedule: Schedule) -> dict[Tensor, Placed]:
@@ -99,9 +84,25 @@ def place(schedule: Schedule) -> dict[Tensor, Placed]:
             lasts: tuple[Expr, ...] = tuple(Const(extent - 1) for extent in stage.tensor.shape)
         else:
             buffer, lasts = _needed(stage, around, readers)
-        loops, local = _loops(stage, buffer)
-        placed[stage.tensor] = Placed(stage, around, buffer, lasts, loops, local)
+        nest = nest_of(stage, _sunk(schedule, stage), buffer.counts)
+        placed[stage.tensor] = Placed(stage, around, buffer, lasts, nest)
     return placed
+
+
+def _sunk(schedule: Schedule, stage: Stage) -> tuple[Axis, ...]:
+    """Return a stage's loops with those over a tile innermost, where nothing else is said of them.
+
+    So a reorder need not name them, and what is computed at a loop is not computed inside a tile.
+    """
+    fixed = {other.attach for other in schedule.stages}
+    tile = [
+        axis
+        for axis in stage.tensor.axes[-2:]
+        if axis in stage.loops
+        and (stage.tensor, axis) not in fixed
+        and stage.kind(axis) is LoopKind.SERIAL
+    ]
+    return (*(axis for axis in stage.loops if axis not in tile), *tile)
 
 
 def whole(tensor: Tensor) -> Buffer:
@@ -121,9 +122,9 @@ def _around(stage: Stage, placed: Mapping[Tensor, Placed]) -> tuple[Axis, ...]:
             f"use it"
         )
     user = placed[consumer]
-    for number, loop in enumerate(user.loops):
+    for number, loop in enumerate(user.nest.loops):
         if loop.source is axis:
-            return user.around + tuple(loop.axis for loop in user.loops[: number + 1])
+            return user.around + tuple(loop.axis for loop in user.nest.loops[: number + 1])
     raise ScheduleError(f"{stage.tensor.name} is computed at {axis.name} of {consumer.name}, "
                         f"which is no loop there now")
 
@@ -135,7 +136,7 @@ def _needed(
     tensor = stage.tensor
     found: list[list[tuple[Expr, Expr, int]]] = [[] for _ in tensor.shape]
     for reader in readers:
-        inside = reader.around + tuple(loop.axis for loop in reader.loops)
+        inside = reader.around + tuple(loop.axis for loop in reader.nest.loops)
         if inside[: len(around)] != around:
             assert stage.attach is not None
             raise ScheduleError(
@@ -168,7 +169,7 @@ def _needed(
 
 
 def _variables(reader: Placed) -> list[Axis]:
-    return [*reader.around, *(loop.axis for loop in reader.loops)]
+    return [*reader.around, *(loop.axis for loop in reader.nest.loops)]
 
 
 def _reach(index: Expr, reader: Placed, free: Sequence[Axis]) -> tuple[Expr, Expr, int]:
@@ -179,8 +180,9 @@ def _reach(index: Expr, reader: Placed, free: Sequence[Axis]) -> tuple[Expr, Exp
     parts = affine(index)
     for atom, coefficient in parts.terms:
         if isinstance(atom, Axis):
-            least, most = _range(atom, reader, free)
-            stride = dict(zip(reader.stage.tensor.axes, reader.buffer.step, strict=True)).get(atom, 1)
+            least, most = reader.range(atom, free)
+            steps = zip(reader.stage.tensor.axes, reader.buffer.step, strict=True)
+            stride = dict(steps).get(atom, 1)
         else:
             values = {axis: reader.value(axis) for axis in reader.stage.axes}
             least, most = extremes(bind(atom, values), free)
@@ -191,12 +193,6 @@ def _reach(index: Expr, reader: Placed, free: Sequence[Axis]) -> tuple[Expr, Exp
             least, most = most, least
         low, high = low + least * coefficient, high + most * coefficient
     return simplify(low + parts.constant), simplify(high + parts.constant), step
-
-
-def _range(axis: Axis, reader: Placed, free: Sequence[Axis]) -> tuple[Expr, Expr]:
-    least, most = extremes(reader.value(axis), free)
-    last = extremes(reader.last(axis), free)[1]
-    return least, simplify(Binary(BinaryOp.MIN, most, last))
 
 
 def _joined(bounds: Sequence[tuple[Expr, Expr, int]]) -> tuple[Expr, Expr, int]:
@@ -215,72 +211,6 @@ def _clipped(low: Expr, high: Expr, step: int, extent: int) -> tuple[Expr, Expr,
     if limits(high)[1] >= extent:
         high = simplify(Binary(BinaryOp.MIN, high, Const(extent - 1)))
     return low, high, step
-
-
-def _loops(stage: Stage, buffer: Buffer) -> tuple[tuple[Loop, ...], dict[Axis, Expr]]:
-    """Return a stage's loops over its buffer, and each axis of the body as a sum of them."""
-    bound: dict[Axis, Expr] = dict(zip(stage.tensor.axes, buffer.counts, strict=True))
-    bound |= {axis: Const(axis.extent) for axis in stage.axes if axis not in bound}
-    most = {axis: max(1, limits(extent)[1]) for axis, extent in bound.items()}
-    exact = {axis: isinstance(extent, Const) for axis, extent in bound.items()}
-    for relation in stage.relations:
-        match relation:
-            case Split(parent, outer, inner, factor):
-                most[outer], most[inner] = -(-most[parent] // factor), min(factor, most[parent])
-                exact[outer] = exact[parent]
-                exact[inner] = exact[parent] and (most[parent] % factor == 0 or most[outer] == 1)
-            case Fuse(outer, inner, fused):
-                for axis in (outer, inner):
-                    if not exact[axis]:
-                        raise ScheduleError(
-                            f"cannot fuse {outer.name} and {inner.name} of {stage.tensor.name}: "
-                            f"the length of {axis.name} varies; choose tiles that divide evenly"
-                        )
-                most[fused], exact[fused] = most[outer] * most[inner], True
-    variables = {axis: Axis(axis.name, most[axis], axis.kind) for axis in stage.loops}
-    value: dict[Axis, Affine] = {axis: Affine(0, ((v, 1),)) for axis, v in variables.items()}
-    below: list[tuple[Affine, Expr]] = []
-    for relation in reversed(stage.relations):
-        match relation:
-            case Split(parent, outer, inner, factor):
-                value[parent] = value[outer].scaled(factor) + value[inner]
-                below.append((value[inner], Const(most[inner])))
-            case Fuse(outer, inner, fused):
-                whole_ = value[fused].expr()
-                value[outer] = affine(whole_ // Const(most[inner]))
-                value[inner] = affine(whole_ % Const(most[inner]))
-    below.extend((value[axis], extent) for axis, extent in bound.items())
-    order = [variables[axis] for axis in stage.loops]
-    loops = tuple(
-        Loop(source, axis, _extent(stage, axis, order[number + 1 :], below))
-        for number, (source, axis) in enumerate(zip(stage.loops, order, strict=True))
-    )
-    return loops, {axis: value[axis].expr() for axis in stage.axes}
-
-
-def _extent(
-    stage: Stage, axis: Axis, inside: Sequence[Axis], below: Sequence[tuple[Affine, Expr]]
-) -> Expr:
-    """Return how often a loop runs: while every sum is under its bound, loops inside being at 0."""
-    extent: Expr = Const(axis.extent)
-    for total, bound in below:
-        least = extremes(total.expr(), inside)[0]
-        parts = affine(least)
-        coefficient = total.coefficient(axis)
-        if coefficient:
-            others = parts - affine(axis).scaled(coefficient)
-            room = (bound - others.expr() + (coefficient - 1)) // coefficient
-            extent = Binary(BinaryOp.MIN, extent, room)
-        elif depends(least, [axis]) and limits(total.expr() - bound)[1] >= 0:
-            outer = [
-                atom for atom, _ in parts.terms if not depends(atom, [axis]) and limits(atom)[1] > 0
-            ]
-            if outer:
-                raise ScheduleError(
-                    f"{axis.name} of {stage.tensor.name} is fused from loops that {outer[0]} "
-                    f"around it cuts short; put {outer[0]} inside, or choose tiles that divide evenly"
-                )
-    return simplify(extent)
 
 
 def needs(reader: Placed, read: Read) -> tuple[Expr, ...]:

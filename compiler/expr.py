@@ -498,6 +498,8 @@ def _limits(expr: Expr) -> tuple[int, int]:
         case Select(_, a, b):
             (low, high), (low_b, high_b) = _limits(a), _limits(b)
             return min(low, low_b), max(high, high_b)
+        case Read(Compute() as tensor) if not isinstance(tensor.body, Reduce):
+            return _limits(tensor.body)
         case _:
             return (-128, 127) if expr.type is Type.INT8 else (-(1 << 31), (1 << 31) - 1)
 

@@ -1,9 +1,9 @@
 """From a schedule to a loop program: stages put where they are attached, reductions begun."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .affine import affine, bind, depends, limits
-from .bounds import Loop, Placed, needs, place, whole
+from .bounds import Placed, needs, place, whole
 from .expr import (
     Axis,
     AxisKind,
@@ -19,6 +19,7 @@ from .expr import (
     rewrite,
 )
 from .loops import Allocate, Block, Buffer, For, Program, Statement, Wanted, When
+from .nests import Loop
 from .schedule import LoopKind, Schedule, Scope, Stage, placeholders
 
 _ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.DRAM: 3}
@@ -74,7 +75,7 @@ def _sources(
     schedule: Schedule, stage: Stage, placed: Mapping[Tensor, Placed]
 ) -> set[Tensor]:
     """Return what a stage, or a stage made inside it, reads."""
-    found = set(stage.reads()) - {stage.tensor}
+    found = set(stage.sources) - {stage.tensor}
     for other in schedule.stages:
         if other.attach is not None and other.attach[0] is stage.tensor:
             found |= _sources(schedule, other, placed) - {stage.tensor}
@@ -88,7 +89,7 @@ def _stage(
     homes: Mapping[Tensor, Buffer],
 ) -> list[Statement]:
     me = placed[stage.tensor]
-    loops = _sunk(me)
+    loops = me.nest.loops
     attached = {
         loop.source: _by_memory(schedule, (stage.tensor, loop.source), placed) for loop in loops
     }
@@ -107,16 +108,7 @@ def _stage(
     return body if me.buffer.scope is Scope.DRAM else [Allocate(me.buffer), *body]
 
 
-def _sunk(me: Placed) -> list[Loop]:
-    """Return the loops with those over a tile moved innermost, whatever was not said of them."""
-    tile = [axis for axis in me.stage.tensor.axes[-2:] if axis in me.stage.loops]
-    fixed = {marked for marked, _ in me.stage.kinds}
-    tile = [axis for axis in tile if axis not in fixed]
-    outer = [loop for loop in me.loops if loop.source not in tile]
-    return outer + [loop for loop in me.loops if loop.source in tile]
-
-
-def _cut(stage: Stage, loops: list[Loop], attached: Mapping[Axis, list[Stage]]) -> int:
+def _cut(stage: Stage, loops: Sequence[Loop], attached: Mapping[Axis, list[Stage]]) -> int:
     """Return how many loops must stay loops; the rest are one rectangle."""
     cut = 0
     for number, loop in enumerate(loops, 1):
@@ -129,7 +121,7 @@ def _cut(stage: Stage, loops: list[Loop], attached: Mapping[Axis, list[Stage]]) 
 
 
 def _assignments(
-    me: Placed, outer: list[Loop], inner: list[Loop], homes: Mapping[Tensor, Buffer]
+    me: Placed, outer: Sequence[Loop], inner: Sequence[Loop], homes: Mapping[Tensor, Buffer]
 ) -> list[Statement]:
     stage = me.stage
     wanted = None
@@ -177,7 +169,7 @@ def _is_neutral(value: Expr, reduction: Reduce) -> bool:
 
 
 def _index(me: Placed, number: int) -> Expr:
-    return affine(me.local[me.stage.tensor.axes[number]]).expr()
+    return affine(me.nest.value[me.stage.tensor.axes[number]].expr()).expr()
 
 
 def _value(me: Placed, body: Expr, homes: Mapping[Tensor, Buffer]) -> Expr:

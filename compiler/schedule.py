@@ -7,6 +7,7 @@ Loops are named by their `Axis`, tensors by themselves.
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from .expr import (
@@ -116,8 +117,9 @@ class Stage:
         """Return how the iterations of a loop follow each other."""
         return dict(self.kinds).get(axis, LoopKind.SERIAL)
 
-    def reads(self) -> list[Tensor]:
-        """Return the tensors that the body reads, each once."""
+    @cached_property
+    def sources(self) -> list[Tensor]:
+        """The tensors that the body reads, each once."""
         return list(dict.fromkeys(read.tensor for read in reads(self.body)))
 
 
@@ -159,7 +161,7 @@ class Schedule:
 
     def readers(self, tensor: Tensor) -> list[Stage]:
         """Return the stages that read the tensor."""
-        return [stage for stage in self.stages if tensor in stage.reads()]
+        return [stage for stage in self.stages if tensor in stage.sources]
 
     # Loops of one stage
 
@@ -278,7 +280,7 @@ class Schedule:
             c[i] = a[i] + 1    →    a.INP[i] = a[i];  c[i] = a.INP[i] + 1
         """
         chosen = self.readers(tensor) if readers is None else [self.stage(r) for r in readers]
-        if not chosen or any(tensor not in stage.reads() for stage in chosen):
+        if not chosen or any(tensor not in stage.sources for stage in chosen):
             named = ", ".join(stage.tensor.name for stage in chosen) or "no stage"
             raise ScheduleError(f"cannot cache {tensor.name} for {named}: it is not read there")
         axes = _fresh(tensor)
@@ -420,5 +422,5 @@ def _names(axes: Sequence[Axis]) -> str:
 
 def placeholders(schedule: Schedule) -> list[Placeholder]:
     """Return the placeholders that the stages read, each once."""
-    found = dict.fromkeys(tensor for stage in schedule.stages for tensor in stage.reads())
+    found = dict.fromkeys(tensor for stage in schedule.stages for tensor in stage.sources)
     return [tensor for tensor in found if isinstance(tensor, Placeholder)]

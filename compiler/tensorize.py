@@ -107,6 +107,7 @@ class _Unifier:
     def unify(self, pattern: Expr, value: Expr) -> None:
         match pattern, value:
             case Parameter(), Const(number) if pattern == IMMEDIATE:
+                self.depth += 1
                 if not pattern.low <= number <= pattern.high:
                     raise self.fail(
                         f"the constant {number} does not fit its immediate, {pattern.low} to "

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from .config import INSTRUCTION_BITS, Config, nearest
 from .fields import Format, Slot, slots
 from .instructions import FORMATS, Opcode, Uop
-from .stream import opcodes, unpack, words
+from .stream import opcodes, unpack, uop_words, words
 
 WORD = "WORD"
 UNUSED = "unused"
@@ -90,7 +90,7 @@ def disassemble_instructions(insns: npt.NDArray[np.uint8], config: Config) -> li
 
 def disassemble_uops(data: npt.NDArray[np.uint8], config: Config) -> list[str]:
     """Return a line for each micro-op of uint8 (4 n)."""
-    return _format(Uop, data.view("<u4").astype(np.uint64).reshape(-1, 1), config)
+    return _format(Uop, uop_words(data), config)
 
 
 def _word(halves: Sequence[int], why: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,15 +77,13 @@ def _segments(program: Program) -> Iterator[tuple[int, int, bool]]:
         width = int(columns["x_size"][row])
         for y in range(int(columns["y_size"][row]) if width else 0):
             is_uop[base + y * stride : base + y * stride + width] = True
-    edges = np.flatnonzero(np.diff(is_uop)) + 1
-    bounds = [0, *(int(edge) * _UOP_BYTES for edge in edges), size]
-    for start, end in zip(bounds, bounds[1:], strict=False):
-        if start < end:
-            yield (
-                start,
-                end,
-                start // _UOP_BYTES < is_uop.size and bool(is_uop[start // _UOP_BYTES]),
-            )
+    edges = (np.flatnonzero(np.diff(is_uop)) + 1).tolist()
+    bounds = [0, *edges, is_uop.size]
+    for begin, end in pairwise(bounds):
+        if begin < end:
+            yield begin * _UOP_BYTES, end * _UOP_BYTES, bool(is_uop[begin])
+    if size % _UOP_BYTES:
+        yield is_uop.size * _UOP_BYTES, size, False
 
 
 def _data(directive: str, start: int, data: Bytes, *, skip_zeros: bool) -> Iterator[str]:

@@ -99,9 +99,16 @@ def decode_stream(insns: npt.NDArray[np.uint8], config: Config) -> Columns:
     return columns
 
 
+def uop_words(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return the words of micro-ops, uint64 (n, 1), from their bytes, uint8 (4 n)."""
+    if data.dtype != np.uint8 or data.ndim != 1 or data.size % 4:
+        raise FieldError(f"micro-ops are {data.dtype} {data.shape}; they must be uint8 (4 n)")
+    return np.ascontiguousarray(data).view("<u4").astype(np.uint64).reshape(-1, 1)
+
+
 def decode_uops(data: npt.NDArray[np.uint8], config: Config) -> Columns:
     """Return dst, src and wgt of each micro-op from their bytes, uint8 (4 n)."""
-    return unpack(Uop, data.view("<u4").astype(np.uint64).reshape(-1, 1), config)
+    return unpack(Uop, uop_words(data), config)
 
 
 def encode_uops(

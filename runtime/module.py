@@ -1,7 +1,6 @@
 """A compiled network as a value: constants, steps on host and device; saved to one file."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +156,7 @@ class Module:
         raise ModuleError(f"there is no device tensor {name!r}")
 
     def save(self, path: str | Path) -> None:
-        """Write the module to one file, which exists whole or not at all.
+        """Write the module to one file, which exists whole or not at all; the same bytes each time.
 
         Raises
         ------
@@ -167,17 +166,14 @@ class Module:
         from .modulefile import write_module
 
         path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=f".{path.name}.", delete=False
-            ) as file:
-                try:
+            try:
+                with open(partial, "xb") as file:
                     write_module(self, file)
-                    file.close()
-                    os.replace(file.name, path)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
         except OSError as error:
             raise ModuleError(f"cannot write module {str(path)!r}: {error.strerror}") from None
 

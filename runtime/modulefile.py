@@ -35,7 +35,8 @@ def write_module(module: Module, file: IO[bytes]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
         def put(name: str, array: Array) -> str:
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            # ZipInfo without a date: the same module makes the same file.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
             return name
 
@@ -62,7 +63,7 @@ def write_module(module: Module, file: IO[bytes]) -> None:
                 for i, step in enumerate(module.steps)
             ],
         }
-        archive.writestr(MANIFEST, json.dumps(document, indent=1))
+        archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(document, indent=1))
 
 
 def _step_document(prefix: str, step: Step, put: Callable[[str, Array], str]) -> _Json:

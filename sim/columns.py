@@ -26,6 +26,9 @@ WGT_OUT, WGT_IN = 12, 13
 # of ALU
 ALU_OPCODE, USE_IMM, IMM = 12, 13, 14
 
+# of every row: the unit's next instruction, -1 for none
+NEXT = 15
+
 COLUMNS = 16
 """Integers a row, so that a row fills one cache line."""
 
@@ -68,19 +71,20 @@ FIELDS: dict[Opcode, dict[str, int]] = {
 
 @lru_cache(maxsize=16)
 def field_table(config: Config) -> npt.NDArray[np.int64]:
-    """Return where each column of each opcode lies in the word, int64 (opcode, column, 4).
+    """Return where each field lies in the word, int64 (opcode, COLUMNS, 5).
 
-    The last axis is half of the word, shift, mask, and the bits to the left of the field in an
-    int32 when it is signed (0 otherwise). A column that an opcode has not has the mask 0.
+    A row is half of the word, shift, mask, 1 for a signed field, and the column. Rows follow each other without gaps, and a half of -1 ends
+    them; the first is that of `TOKENS`.
     """
-    table = np.zeros((len(Opcode), COLUMNS, 4), np.int64)
+    table = np.full((len(Opcode), COLUMNS, 5), -1, np.int64)
     for opcode, columns in FIELDS.items():
         layout = {slot.name: slot for slot in slots(FORMATS[opcode], config)}
-        table[opcode, TOKENS] = _entry(layout[_TOKENS[0]], sum(layout[n].width for n in _TOKENS))
-        for name, column in columns.items():
-            table[opcode, column] = _entry(layout[name], layout[name].width)
+        flags = sum(layout[name].width for name in _TOKENS)
+        table[opcode, 0] = (*_place(layout[_TOKENS[0]], flags), TOKENS)
+        for row, (name, column) in enumerate(columns.items(), 1):
+            table[opcode, row] = (*_place(layout[name], layout[name].width), column)
     return table
 
 
-def _entry(slot: Slot, width: int) -> tuple[int, int, int, int]:
-    return slot.offset // 64, slot.offset % 64, (1 << width) - 1, 32 - width if slot.signed else 0
+def _place(slot: Slot, width: int) -> tuple[int, int, int, int]:
+    return slot.offset // 64, slot.offset % 64, (1 << width) - 1, int(slot.signed)

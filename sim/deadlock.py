@@ -1,6 +1,6 @@
 """What every unit waits for when nothing moves any more, in words."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,79 +11,53 @@ from .columns import TOKENS, UNIT
 from .errors import DeadlockError
 from .explain import describe
 from .queues import POPPED, PUSHED, TOKEN_QUEUES
-
-I64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Standstill:
-    """Where a run came to a stop.
-
-    Attributes
-    ----------
-    rows, order, counts
-        See `decode.decode`.
-    dispatched, started, ended : int64 (3)
-        Instructions of each unit that got that far.
-    tokens : int64 (4)
-        Tokens in each queue.
-    """
-
-    rows: npt.NDArray[np.int32]
-    order: npt.NDArray[np.int32]
-    counts: I64
-    dispatched: I64
-    started: I64
-    ended: I64
-    tokens: I64
+from .state import U8
 
 
 def explain_deadlock(
-    still: Standstill, insns: npt.NDArray[np.uint8], config: Config
+    m: np.void, rows: npt.NDArray[np.int32], insns: U8, config: Config
 ) -> DeadlockError:
-    """Return the exception that says what each unit and fetch wait for."""
-    reasons: list[str] = []
-    first: int | None = None
+    """Return the exception that says what each unit and fetch wait for.
+
+    Parameters
+    ----------
+    m
+        The machine as it came to a stop, a record of `state.STATE`.
+    rows : int32 (n, COLUMNS)
+        The decoded program.
+    """
+    waits: dict[Unit, tuple[int, str]] = {}
     for unit in Unit:
-        waits = _unit(still, unit, insns, config)
-        if waits is not None:
-            index, reason = waits
-            first = index if first is None else min(first, index)
-            reasons.append(f"{unit.name.lower()} {reason}")
-    fetched = int(still.dispatched.sum())
+        index = int(m["to_end"][unit])
+        if index < 0:
+            continue
+        if m["started"][unit] > m["ended"][unit]:
+            depth = config.token_queue_depth
+            full = _queues(int(rows[index, TOKENS]) >> 2, PUSHED[unit])
+            names = [TOKEN_QUEUES[q] for q in full if m["tokens"][q] >= depth]
+            waits[unit] = index, (
+                f"cannot end {describe(index, insns, config)}: {' and '.join(names)} is full "
+                f"(token_queue_depth {depth})"
+            )
+        elif m["dispatched"][unit] == m["started"][unit]:
+            waits[unit] = index, f"waits for fetch to hand over {describe(index, insns, config)}"
+        else:
+            empty = _queues(int(rows[index, TOKENS]), POPPED[unit])
+            names = [TOKEN_QUEUES[q] for q in empty if m["tokens"][q] == 0]
+            waits[unit] = index, (
+                f"waits for a token from {' and '.join(names)} at {describe(index, insns, config)}"
+            )
+    reasons = [f"{unit.name.lower()} {reason}" for unit, (_, reason) in waits.items()]
+    fetched = int(m["dispatched"].sum())
     if fetched < len(insns):
-        full = Unit(int(still.rows[fetched, UNIT])).name.lower()
+        full_unit = Unit(int(rows[fetched, UNIT])).name.lower()
         reasons.append(
-            f"fetch cannot hand over {describe(fetched, insns, config)}: the {full} queue is full "
-            f"(command_queue_depth {config.command_queue_depth})"
+            f"fetch cannot hand over {describe(fetched, insns, config)}: the {full_unit} queue is "
+            f"full (command_queue_depth {config.command_queue_depth})"
         )
+    first = min(index for index, _ in waits.values())
     return DeadlockError("deadlock: " + "; ".join(reasons), instruction=first)
 
 
-def _unit(
-    still: Standstill, unit: Unit, insns: npt.NDArray[np.uint8], config: Config
-) -> tuple[int, str] | None:
-    ended, started = int(still.ended[unit]), int(still.started[unit])
-    if ended == still.counts[unit]:
-        return None
-    if ended < started:
-        index = int(still.order[unit, ended])
-        full = [q for q in _queues(still, PUSHED[unit], index, 2)
-                if still.tokens[q] >= config.token_queue_depth]
-        names = " and ".join(TOKEN_QUEUES[q] for q in full)
-        return index, (
-            f"cannot end {describe(index, insns, config)}: the queue {names} is full "
-            f"(token_queue_depth {config.token_queue_depth})"
-        )
-    if started == still.dispatched[unit]:
-        index = int(still.order[unit, started])
-        return index, f"waits for fetch to hand over {describe(index, insns, config)}"
-    index = int(still.order[unit, started])
-    empty = [q for q in _queues(still, POPPED[unit], index, 0) if still.tokens[q] == 0]
-    names = " and ".join(TOKEN_QUEUES[q] for q in empty)
-    return index, f"waits for a token from {names} at {describe(index, insns, config)}"
-
-
-def _queues(still: Standstill, pair: tuple[int, int], index: int, shift: int) -> list[int]:
-    flags = int(still.rows[index, TOKENS]) >> shift
+def _queues(flags: int, pair: Sequence[int]) -> list[int]:
     return [queue for side, queue in enumerate(pair) if flags >> side & 1]

@@ -1,18 +1,16 @@
 """Words to rows of integers (`columns`), with every check that needs no run. Compiled."""
 
-import numpy as np
-import numpy.typing as npt
-
-from ..isa.config import PAGE_BYTES
-from ..isa.instructions import AluOp, Memory, Opcode, Unit
+from ..isa.config import DRAM_ADDRESS_BITS, PAGE_BYTES
+from ..isa.instructions import AluOp, Memory, Opcode
 from .columns import (
     ALU_OPCODE,
-    COLUMNS,
     DRAM_BASE,
     ITER_IN,
     ITER_OUT,
+    COLUMNS,
     KIND,
     MEMORY,
+    NEXT,
     POP_NEXT,
     POP_PREV,
     PUSH_NEXT,
@@ -46,120 +44,127 @@ from .faults import (
     UOP_RANGE,
     report,
 )
-from .jit import compiled
+from .jit import compiled, entry
+from .pointers import int32s, int64s, skip
+from .queues import COMPUTE, LOAD, STORE, UNITS
+from .state import Ints, State
 
 _LOAD, _STORE, _GEMM = int(Opcode.LOAD), int(Opcode.STORE), int(Opcode.GEMM)
 _FINISH, _ALU = int(Opcode.FINISH), int(Opcode.ALU)
 _OPCODES, _MEMORIES, _ALU_OPCODES = len(Opcode), len(Memory), len(AluOp)
 _UOP, _OUT = int(Memory.UOP), int(Memory.OUT)
 _INP, _WGT = int(Memory.INP), int(Memory.WGT)
-_LOAD_UNIT, _COMPUTE_UNIT, _STORE_UNIT = int(Unit.LOAD), int(Unit.COMPUTE), int(Unit.STORE)
-_ADDRESS = 1 << 32
 
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U64 = npt.NDArray[np.uint64]
+_ADDRESSES = 1 << DRAM_ADDRESS_BITS
+_OPCODE_MASK = 7
 
 
 @compiled
-def decode(
-    words: U64,
-    table: I64,
-    depths: I64,
-    element_bytes: I64,
-    dram_bytes: int,
-    rows: I32,
-    order: I32,
-    counts: I64,
-    fault: I64,
-) -> int:
-    """Fill rows int32 (n, COLUMNS) from words uint64 (n, 2); return OK, or fill `fault`.
+def row_at(m: State, index: int) -> Ints:
+    """Return the row of an instruction."""
+    return skip(int32s(m.rows), index * COLUMNS)
 
-    Parameters
-    ----------
-    depths, element_bytes : int64 (6)
-        By `Memory`: elements in the buffer, bytes of an element in DRAM.
-    order : int32 (3, n), counts : int64 (3)
-        Filled with the indices of each unit's instructions, in program order, and their number.
-    """
-    n = words.shape[0]
-    counts[:] = 0
+
+@entry
+def decode(m: State) -> int:
+    """Fill the rows of a program from its words and check them; return OK or a fault."""
+    words = int64s(m.words)
+    n = m.count
+    for unit in range(UNITS):
+        m.first[unit] = m.last[unit] = -1
     for i in range(n):
-        opcode = np.int64(words[i, 0] & np.uint64(7))
+        opcode = words[2 * i] & _OPCODE_MASK
         if opcode >= _OPCODES:
-            return report(fault, UNKNOWN_OPCODE, i, 0, opcode, 0)
-        for column in range(TOKENS, COLUMNS):
-            entry = table[opcode, column]
-            value = np.int64(words[i, entry[0]] >> np.uint64(entry[1])) & entry[2]
-            rows[i, column] = np.int32(value << entry[3]) >> np.int32(entry[3])
-        row = rows[i]
-        unit = _COMPUTE_UNIT
+            return report(m, UNKNOWN_OPCODE, i, 0, opcode, 0)
+        row = row_at(m, i)
+        _unpack(m, skip(words, 2 * i), opcode, row)
+        unit = COMPUTE
         if opcode == _LOAD or opcode == _STORE:
             memory = row[MEMORY]
-            if memory >= _MEMORIES:
-                return report(fault, UNKNOWN_MEMORY, i, MEMORY, memory, 0)
             if opcode == _STORE:
-                unit = _STORE_UNIT
+                unit = STORE
             elif memory == _INP or memory == _WGT:
-                unit = _LOAD_UNIT
-            code = _check_transfer(row, i, opcode, depths, element_bytes, dram_bytes, fault)
-            if code != OK:
-                return code
+                unit = LOAD
+            code = _check_transfer(m, row, i, opcode)
         elif opcode == _FINISH:
-            if i != n - 1:
-                return report(fault, AFTER_FINISH, i + 1, 0, i, 0)
+            code = OK if i == n - 1 else report(m, AFTER_FINISH, i + 1, 0, i, 0)
         else:
-            if opcode == _ALU and row[ALU_OPCODE] >= _ALU_OPCODES:
-                return report(fault, UNKNOWN_ALU_OPCODE, i, ALU_OPCODE, row[ALU_OPCODE], 0)
-            empty = row[UOP_BEGIN] >= row[UOP_END] or row[ITER_OUT] == 0 or row[ITER_IN] == 0
-            if not empty and row[UOP_END] > depths[_UOP]:
-                return report(fault, UOP_RANGE, i, UOP_END, row[UOP_END], depths[_UOP])
-        tokens = row[TOKENS]
-        if unit == _LOAD_UNIT and tokens & (POP_PREV | PUSH_PREV):
-            return report(fault, NO_NEIGHBOUR, i, TOKENS, tokens & (POP_PREV | PUSH_PREV), unit)
-        if unit == _STORE_UNIT and tokens & (POP_NEXT | PUSH_NEXT):
-            return report(fault, NO_NEIGHBOUR, i, TOKENS, tokens & (POP_NEXT | PUSH_NEXT), unit)
+            code = _check_loops(m, row, i, opcode)
+        if code != OK:
+            return code
+        wrong = 0
+        if unit == LOAD:
+            wrong = row[TOKENS] & (POP_PREV | PUSH_PREV)
+        elif unit == STORE:
+            wrong = row[TOKENS] & (POP_NEXT | PUSH_NEXT)
+        if wrong:
+            return report(m, NO_NEIGHBOUR, i, TOKENS, wrong, unit)
         row[UNIT] = unit
         row[KIND] = opcode
-        order[unit, counts[unit]] = i
-        counts[unit] += 1
-    if n == 0 or rows[n - 1, KIND] != _FINISH:
-        return report(fault, MISSING_FINISH, n - 1, 0, 0, 0)
+        row[NEXT] = -1
+        if m.last[unit] < 0:
+            m.first[unit] = i
+        else:
+            row_at(m, m.last[unit])[NEXT] = i
+        m.last[unit] = i
+    if n == 0 or row_at(m, n - 1)[KIND] != _FINISH:
+        return report(m, MISSING_FINISH, n - 1, 0, 0, 0)
     return OK
 
 
 @compiled
-def _check_transfer(
-    row: I32, i: int, opcode: int, depths: I64, element_bytes: I64, dram_bytes: int, fault: I64
-) -> int:
-    """Check one LOAD or STORE; `x_size == 0` does nothing, so nothing of it can be wrong."""
+def _unpack(m: State, words: Ints, opcode: int, row: Ints) -> None:
+    entry = skip(int64s(m.table), opcode * (COLUMNS * 5))
+    while entry[0] >= 0:
+        value = (words[entry[0]] >> entry[1]) & entry[2]
+        if entry[3]:
+            value -= ((value << 1) & (entry[2] + 1))
+        row[entry[4]] = value
+        entry = skip(entry, 5)
+
+
+@compiled
+def _check_loops(m: State, row: Ints, i: int, opcode: int) -> int:
+    """Check what of a GEMM or ALU does not depend on its micro-ops."""
+    if opcode == _ALU and row[ALU_OPCODE] >= _ALU_OPCODES:
+        return report(m, UNKNOWN_ALU_OPCODE, i, ALU_OPCODE, row[ALU_OPCODE], 0)
+    empty = row[UOP_BEGIN] >= row[UOP_END] or row[ITER_OUT] == 0 or row[ITER_IN] == 0
+    if not empty and row[UOP_END] > m.depths[_UOP]:
+        return report(m, UOP_RANGE, i, UOP_END, row[UOP_END], m.depths[_UOP])
+    return OK
+
+
+@compiled
+def _check_transfer(m: State, row: Ints, i: int, opcode: int) -> int:
+    """Check a LOAD or STORE; with `x_size == 0` it does nothing, so only its memory can be wrong."""
+    memory = row[MEMORY]
+    if memory >= _MEMORIES:
+        return report(m, UNKNOWN_MEMORY, i, MEMORY, memory, 0)
     if row[X_SIZE] == 0:
         return OK
-    memory = row[MEMORY]
     if opcode == _LOAD and memory == _OUT:
-        return report(fault, NOT_LOADED, i, MEMORY, memory, 0)
+        return report(m, NOT_LOADED, i, MEMORY, memory, 0)
     if opcode == _STORE:
         if memory != _OUT:
-            return report(fault, NOT_STORED, i, MEMORY, memory, 0)
+            return report(m, NOT_STORED, i, MEMORY, memory, 0)
         for column in range(Y_PAD_0, X_PAD_1 + 1):
             if row[column] != 0:
-                return report(fault, STORE_PADS, i, column, row[column], 0)
-    height = np.int64(row[Y_PAD_0]) + row[Y_SIZE] + row[Y_PAD_1]
-    width = np.int64(row[X_PAD_0]) + row[X_SIZE] + row[X_PAD_1]
-    if row[SRAM_BASE] + height * width > depths[memory]:
-        end = row[SRAM_BASE] + height * width
-        return report(fault, SRAM_RANGE, i, SRAM_BASE, end, depths[memory])
+                return report(m, STORE_PADS, i, column, row[column], 0)
+    height = row[Y_PAD_0] + row[Y_SIZE] + row[Y_PAD_1]
+    width = row[X_PAD_0] + row[X_SIZE] + row[X_PAD_1]
+    sram_end = row[SRAM_BASE] + height * width
+    if sram_end > m.depths[memory]:
+        return report(m, SRAM_RANGE, i, SRAM_BASE, sram_end, m.depths[memory])
     if row[Y_SIZE] == 0:
         return OK
-    size = element_bytes[memory]
-    first = (np.int64(np.uint32(row[DRAM_BASE])) * size) & (_ADDRESS - 1)
-    pitch = np.int64(row[X_STRIDE]) * size
-    length = np.int64(row[X_SIZE]) * size
-    end = first + pitch * (row[Y_SIZE] - 1) + length
-    if first >= PAGE_BYTES and end <= dram_bytes and end <= _ADDRESS:
+    size = m.element_bytes[memory]
+    limit = min(m.dram_bytes, _ADDRESSES)
+    first = ((row[DRAM_BASE] & (_ADDRESSES - 1)) * size) & (_ADDRESSES - 1)
+    pitch, length = row[X_STRIDE] * size, row[X_SIZE] * size
+    if first >= PAGE_BYTES and first + pitch * (row[Y_SIZE] - 1) + length <= limit:
         return OK
     for y in range(row[Y_SIZE]):
-        address = (first + pitch * y) & (_ADDRESS - 1)
-        if address < PAGE_BYTES or address + length > dram_bytes or address + length > _ADDRESS:
-            return report(fault, DRAM_RANGE, i, DRAM_BASE, address, y)
+        address = (first + pitch * y) & (_ADDRESSES - 1)
+        if address < PAGE_BYTES or address + length > limit:
+            return report(m, DRAM_RANGE, i, DRAM_BASE, address, y)
     return OK

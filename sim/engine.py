@@ -3,23 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..isa.config import Config
-from ..isa.instructions import Unit
 from ..isa.stream import words
-from .columns import COLUMNS, field_table
-from .deadlock import Standstill, explain_deadlock
+from .clock import new_times
+from .columns import COLUMNS
+from .deadlock import explain_deadlock
 from .decode import decode
 from .explain import explain
 from .faults import DEADLOCK, OK
 from .functional import run_functional
-from .queues import TOKEN_QUEUES
-from .semantics import new_storage
-from .timing import close_accounts, new_run, run_timed
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
+from .state import I64, U8, new_buffers
+from .timing import close_accounts, run_timed
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +25,7 @@ class Timing:
     ----------
     cycles : int
     clock
-        The state at the end, a record of `state.CLOCK`.
+        The state at the end, a record of `clock.CLOCK`.
     starts, ends : int64 (n), or (0)
     """
 
@@ -41,20 +36,22 @@ class Timing:
 
 
 class Engine:
-    """Buffers, tokens and the compiled code that works on them and on `dram`, uint8."""
+    """A machine's state, and the compiled code that works on it and on `dram`."""
 
     def __init__(self, config: Config, dram: U8) -> None:
         self.config = config
-        self.storage = new_storage(config, dram)
-        self.tokens = np.zeros(len(TOKEN_QUEUES), np.int64)
+        self.buffers = new_buffers(config, dram)
         self._rows = np.empty((0, COLUMNS), np.int32)
-        self._order = np.empty((len(Unit), 0), np.int32)
 
-    def reset(self) -> None:
-        """Clear buffers and tokens."""
-        for buffer in (self.storage.uops, self.storage.inp, self.storage.wgt, self.storage.acc):
-            buffer[:] = 0
-        self.tokens[:] = 0
+    @property
+    def counters(self) -> list[int]:
+        """What the last run did, in the order of `isa.program.COUNTERS`."""
+        return self.buffers.record["counters"].tolist()
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens in each queue, in the order of `queues.TOKEN_QUEUES`."""
+        return self.buffers.record["tokens"].tolist()
 
     def run(self, insns: U8, *, latency: int | None, record: bool) -> Timing | None:
         """Run a program, with the clock when there is a memory latency.
@@ -64,53 +61,24 @@ class Engine:
         ProgramError, DeadlockError
             As `machine.Machine.run` says.
         """
-        config, s = self.config, self.storage
+        m = self.buffers.record
         halves = words(insns)
-        n = len(insns)
-        if n > len(self._rows):
-            self._rows = np.empty((n, COLUMNS), np.int32)
-            self._order = np.empty((len(Unit), n), np.int32)
-        rows, order = self._rows[:n], self._order
-        counts = np.zeros(len(Unit), np.int64)
-        s.counters[:] = 0
-        code = decode(
-            halves,
-            field_table(config),
-            s.depths,
-            s.element_bytes,
-            s.dram.size,
-            rows,
-            order,
-            counts,
-            s.fault,
-        )
-        if code != OK:
-            raise explain(s.fault, insns, config, s.dram.size)
+        if len(insns) > len(self._rows):
+            self._rows = np.empty((len(insns), COLUMNS), np.int32)
+        rows = self._rows
+        m["words"], m["rows"], m["count"] = halves.ctypes.data, rows.ctypes.data, len(insns)
+        m["counters"] = 0
         timing: Timing | None = None
-        if latency is None:
-            progress = np.zeros((3, len(Unit)), np.int64)
-            code = run_functional(
-                rows,
-                order,
-                counts,
-                self.tokens,
-                config.command_queue_depth,
-                config.token_queue_depth,
-                progress,
-                s,
-            )
-            dispatched, started, ended = progress
-        else:
-            run = new_run(config, latency, rows, order, self.tokens, record=record)
-            code = run_timed(run, s)
-            cycles = close_accounts(run)
-            clock = run.clock[0]
-            self.tokens[:] = clock["pushed"] - clock["popped"]
-            dispatched, started, ended = clock["dispatched"], clock["started"], clock["ended"]
-            timing = Timing(cycles, clock, run.starts, run.ends)
+        code = decode(m)
+        if code == OK and latency is None:
+            code = run_functional(m)
+        elif code == OK and latency is not None:
+            times = new_times(m, latency, record=record)
+            code = run_timed(m, times.record)
+            cycles = close_accounts(m, times.record)
+            timing = Timing(cycles, times.record, times.starts, times.ends)
         if code == DEADLOCK:
-            still = Standstill(rows, order, counts, dispatched, started, ended, self.tokens)
-            raise explain_deadlock(still, insns, config)
+            raise explain_deadlock(m, rows, insns, self.config)
         if code != OK:
-            raise explain(s.fault, insns, config, s.dram.size)
+            raise explain(m["fault"], insns, self.config, self.buffers.dram.size)
         return timing

@@ -29,7 +29,7 @@ def describe(index: int, insns: npt.NDArray[np.uint8], config: Config) -> str:
 def explain(
     fault: npt.NDArray[np.int64], insns: npt.NDArray[np.uint8], config: Config, dram_bytes: int
 ) -> ProgramError:
-    """Return the exception for a fault: int64 (5), as `faults.report` fills it."""
+    """Return the exception for a fault, int64 (5), as `faults.report` fills it."""
     code, index, column, value, limit = fault.tolist()
     if index < 0:
         return ProgramError("the program is empty; it must end with FINISH")

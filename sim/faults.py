@@ -1,9 +1,7 @@
 """What compiled code finds wrong with an instruction, as numbers; `explain` puts it in words."""
 
-import numpy as np
-import numpy.typing as npt
-
 from .jit import compiled
+from .state import State
 
 OK = 0
 UNKNOWN_OPCODE = 1
@@ -23,18 +21,13 @@ SRC_RANGE = 14
 WGT_RANGE = 15
 DEADLOCK = 16
 
-FAULT_WORDS = 5
-"""A fault is int64 (5): code, instruction, column, and two values that depend on the code."""
-
-I64 = npt.NDArray[np.int64]
-
 
 @compiled
-def report(fault: I64, code: int, instruction: int, column: int, value: int, limit: int) -> int:
-    """Write a fault down and return its code."""
-    fault[0] = code
-    fault[1] = instruction
-    fault[2] = column
-    fault[3] = value
-    fault[4] = limit
+def report(m: State, code: int, instruction: int, column: int, value: int, limit: int) -> int:
+    """Write a fault down: code, instruction, column and two values; return the code."""
+    m.fault[0] = code
+    m.fault[1] = instruction
+    m.fault[2] = column
+    m.fault[3] = value
+    m.fault[4] = limit
     return code

@@ -1,69 +1,67 @@
 """Fetch in time: bursts of instructions, handed to the command queues one a cycle. Compiled."""
 
-import numpy as np
-import numpy.typing as npt
-
 from ..isa.config import INSTRUCTION_BITS
 from .channel import request
+from .clock import FETCH, NEVER, Clock
 from .columns import UNIT
 from .costs import FETCH_BUFFER_BURSTS, FETCH_BURST
+from .decode import row_at
 from .jit import compiled
-from .state import FETCH, NEVER, Clock
-
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
+from .pointers import int64s
+from .state import State
 
 _BYTES = INSTRUCTION_BITS // 8
-_BURSTS = FETCH_BUFFER_BURSTS
+_SLOTS = FETCH_BUFFER_BURSTS - 1
 
 
 @compiled
-def grant_fetch(t: Clock, cycle: int) -> None:
-    """Send the read request of the next burst of instructions."""
-    count = min(t.instructions - t.bursts * FETCH_BURST, FETCH_BURST)
-    words = (count * _BYTES + t.bus_bytes - 1) // t.bus_bytes
-    t.fetch_data[t.bursts % _BURSTS] = request(t, FETCH, cycle, words)
+def grant_fetch(m: State, t: Clock, cycle: int) -> None:
+    """Send the read request of the next burst of instructions, and hand over what it brings."""
+    count = min(m.count - t.bursts * FETCH_BURST, FETCH_BURST)
+    words = ((count * _BYTES - 1) >> m.bus_shift) + 1
+    t.fetch_data[t.bursts & _SLOTS] = request(t, FETCH, cycle, words)
     t.bursts += 1
-    _want(t, cycle + 1)
+    _ask(m, t, cycle + 1)
+    dispatch(m, t)
 
 
 @compiled
-def dispatch(t: Clock, rows: I32, queue: I64) -> None:
-    """Hand over all instructions that have been requested, up to one whose queue is full.
-
-    Parameters
-    ----------
-    queue : int64 (3, command_queue_depth)
-        For each place of each command queue, the cycle from which the unit sees the instruction in
-        it or, once that has started, the cycle of its start.
-    """
-    asked = min(t.bursts * FETCH_BURST, t.instructions)
+def dispatch(m: State, t: Clock) -> None:
+    """Hand over all instructions that have been asked for, up to one whose queue is full."""
+    asked = min(t.bursts * FETCH_BURST, m.count)
+    places = int64s(t.places)
     while t.fetched < asked:
         index = t.fetched
-        unit = rows[index, UNIT]
-        number = t.dispatched[unit]
-        if number - t.started[unit] >= t.command_depth:
+        unit = row_at(m, index)[UNIT]
+        if m.dispatched[unit] - m.started[unit] >= m.command_depth:
             return
-        burst = index // FETCH_BURST
-        last_byte = (index - burst * FETCH_BURST + 1) * _BYTES - 1
-        arrival = t.fetch_data[burst % _BURSTS] + last_byte // t.bus_bytes
-        place = number % t.command_depth
-        cycle = max(t.dispatched_at + 1, arrival + 1, queue[unit, place] + 1)
-        queue[unit, place] = cycle + 1
+        slot = (index // FETCH_BURST) & _SLOTS
+        last_byte = (index % FETCH_BURST + 1) * _BYTES - 1
+        arrival = t.fetch_data[slot] + (last_byte >> m.bus_shift)
+        place = unit * m.command_depth + t.place_in[unit]
+        cycle = max(t.dispatched_at, arrival, places[place]) + 1
+        places[place] = cycle + 1
+        t.place_in[unit] = after(t.place_in[unit], m.command_depth)
         t.dispatched_at = cycle
-        t.dispatched[unit] = number + 1
+        m.dispatched[unit] += 1
         t.fetched = index + 1
         if t.fetched % FETCH_BURST == 0:
-            t.drained_at[burst % _BURSTS] = cycle + 1
+            t.drained_at[slot] = cycle + 1
             if t.request_at[FETCH] == NEVER:
-                _want(t, cycle + 1)
+                _ask(m, t, cycle + 1)
 
 
 @compiled
-def _want(t: Clock, cycle: int) -> None:
+def after(place: int, length: int) -> int:
+    """Return the place after one, in a ring."""
+    return place + 1 if place + 1 < length else 0
+
+
+@compiled
+def _ask(m: State, t: Clock, cycle: int) -> None:
     """Ask for the next burst from `cycle` on, if there is one, as soon as the buffer has room."""
-    room = t.fetched >= (t.bursts + 1 - _BURSTS) * FETCH_BURST
-    if t.bursts * FETCH_BURST < t.instructions and room:
-        t.request_at[FETCH] = max(cycle, t.drained_at[t.bursts % _BURSTS])
+    room = t.fetched >= (t.bursts + 1 - FETCH_BUFFER_BURSTS) * FETCH_BURST
+    if t.bursts * FETCH_BURST < m.count and room:
+        t.request_at[FETCH] = max(cycle, t.drained_at[t.bursts & _SLOTS])
     else:
         t.request_at[FETCH] = NEVER

@@ -1,120 +1,89 @@
 """The machine without a clock: units take turns, each runs until tokens stop it. Compiled.
 
-Order is any that the tokens allow; queues are as deep as the configuration says, so that what
-deadlocks with time deadlocks without. The rules on when an instruction may start are those of
-TIMING.md: an instruction starts when its tokens are there and its unit has fewer than `IN_FLIGHT`
-under way, all of its own kind; instructions of a unit end in order, each when there is room for the
-tokens it pushes.
+Order is any that the tokens allow. Queues are as deep as the configuration says and instructions
+start and end by the rules of TIMING.md, so that what deadlocks with a clock deadlocks without: an
+instruction starts when its tokens are there and its unit has fewer than `IN_FLIGHT` under way, all
+of its own kind; instructions of a unit end in order, each when its tokens find room.
 """
 
-import numpy as np
-import numpy.typing as npt
-
-from ..isa.instructions import Unit
-from .columns import KIND, TOKENS, UNIT
+from .columns import KIND, NEXT, TOKENS, UNIT
+from .decode import row_at
 from .faults import DEADLOCK, OK
-from .jit import compiled
-from .queues import IN_FLIGHT, POPPED, PUSHED
-from .semantics import Storage, execute
-
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-
-_UNITS = len(Unit)
-_QUEUES = np.array([POPPED[unit] + PUSHED[unit] for unit in Unit])
-_POPS, _PUSHES = (0, 1), (2, 3)
+from .jit import compiled, entry
+from .queues import IN_FLIGHT, POPPED, PUSHED, UNITS
+from .semantics import execute
+from .state import Ints, State
 
 
-@compiled
-def run_functional(
-    rows: I32,
-    order: I32,
-    counts: I64,
-    tokens: I64,
-    command_depth: int,
-    token_depth: int,
-    progress: I64,
-    s: Storage,
-) -> int:
-    """Run a decoded program; return OK, a fault, or DEADLOCK.
-
-    Parameters
-    ----------
-    tokens : int64 (4)
-        Tokens in each queue, in the order of `queues.TOKEN_QUEUES`; left as they are at the end.
-    progress : int64 (3, 3)
-        Filled with each unit's instructions dispatched, started and ended.
-    """
-    n = rows.shape[0]
-    dispatched, started, ended = progress[0], progress[1], progress[2]
-    progress[:] = 0
+@entry
+def run_functional(m: State) -> int:
+    """Run a decoded program; return OK, a fault, or DEADLOCK."""
+    for unit in range(UNITS):
+        m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
+        m.to_start[unit] = m.to_end[unit] = m.first[unit]
     fetched = 0
     moving = True
     while moving:
         moving = False
-        while fetched < n:
-            unit = rows[fetched, UNIT]
-            if dispatched[unit] - started[unit] >= command_depth:
+        while fetched < m.count:
+            unit = row_at(m, fetched)[UNIT]
+            if m.dispatched[unit] - m.started[unit] >= m.command_depth:
                 break
-            dispatched[unit] += 1
+            m.dispatched[unit] += 1
             fetched += 1
             moving = True
-        for unit in range(_UNITS):
+        for unit in range(UNITS):
             while True:
-                if ended[unit] < started[unit]:
-                    row = rows[order[unit, ended[unit]]]
-                    if _room(row, unit, tokens, token_depth):
-                        _push(row, unit, tokens)
-                        ended[unit] += 1
-                        moving = True
-                        continue
-                if started[unit] == dispatched[unit]:
+                if m.ended[unit] < m.started[unit] and _end(m, unit):
+                    moving = True
+                elif m.started[unit] < m.dispatched[unit] and _may_start(m, unit):
+                    index = m.to_start[unit]
+                    row = row_at(m, index)
+                    m.started[unit] += 1
+                    m.kind[unit] = row[KIND]
+                    m.to_start[unit] = row[NEXT]
+                    code = execute(m, row, index)
+                    if code != OK:
+                        return code
+                    moving = True
+                else:
                     break
-                index = order[unit, started[unit]]
-                row = rows[index]
-                under_way = started[unit] - ended[unit]
-                if under_way > 0:
-                    before = rows[order[unit, started[unit] - 1], KIND]
-                    if under_way >= IN_FLIGHT or before != row[KIND]:
-                        break
-                if not _take(row, unit, tokens):
-                    break
-                started[unit] += 1
-                moving = True
-                code = execute(row, index, s)
-                if code != OK:
-                    return code
-    for unit in range(_UNITS):
-        if ended[unit] < counts[unit]:
+    if fetched < m.count:
+        return DEADLOCK
+    for unit in range(UNITS):
+        if m.ended[unit] < m.dispatched[unit]:
             return DEADLOCK
     return OK
 
 
 @compiled
-def _take(row: I32, unit: int, tokens: I64) -> bool:
-    """Pop all that the instruction pops, if all of it is there."""
+def _may_start(m: State, unit: int) -> bool:
+    """Pop the tokens of the unit's next instruction, if it may start."""
+    row = row_at(m, m.to_start[unit])
+    under_way = m.started[unit] - m.ended[unit]
+    if under_way > 0 and (under_way >= IN_FLIGHT or m.kind[unit] != row[KIND]):
+        return False
     flags = row[TOKENS]
-    for side in _POPS:
-        if flags >> side & 1 and tokens[_QUEUES[unit, side]] == 0:
+    for side in range(2):
+        if flags >> side & 1 and m.tokens[POPPED[unit][side]] == 0:
             return False
-    for side in _POPS:
+    for side in range(2):
         if flags >> side & 1:
-            tokens[_QUEUES[unit, side]] -= 1
+            m.tokens[POPPED[unit][side]] -= 1
     return True
 
 
 @compiled
-def _room(row: I32, unit: int, tokens: I64, depth: int) -> bool:
-    flags = row[TOKENS]
-    for side in _PUSHES:
-        if flags >> side & 1 and tokens[_QUEUES[unit, side]] >= depth:
+def _end(m: State, unit: int) -> bool:
+    """End the unit's oldest instruction under way, if its tokens find room."""
+    row = row_at(m, m.to_end[unit])
+    flags = row[TOKENS] >> 2
+    for side in range(2):
+        if flags >> side & 1 and m.tokens[PUSHED[unit][side]] >= m.token_depth:
             return False
-    return True
-
-
-@compiled
-def _push(row: I32, unit: int, tokens: I64) -> None:
-    flags = row[TOKENS]
-    for side in _PUSHES:
+    for side in range(2):
         if flags >> side & 1:
-            tokens[_QUEUES[unit, side]] += 1
+            m.tokens[PUSHED[unit][side]] += 1
+    m.ended[unit] += 1
+    m.to_end[unit] = row[NEXT]
+    return True

@@ -1,17 +1,43 @@
-"""`compiled`: a function of plain loops, translated to machine code by LLVM (through Numba)."""
+"""How functions are translated to machine code by LLVM, through Numba.
 
+Such a function is plain Python over integers, records and pointers (`pointers`): integers wrap at
+64 bits, no index is checked, and a module's names are constants.
+"""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba  # pyright: ignore[reportMissingTypeStubs]
+import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile on first call and keep the machine code on disk, for the next process.
+    """Compile as part of the functions that call it."""
+    return cast(F, numba.njit(error_model="numpy")(function))
 
-    What it may hold is Numba's subset of Python: loops, NumPy arrays, integers. Array indices are
-    not checked, integers wrap at 64 bits, and a module's names are constants.
+
+def entry(function: F) -> F:
+    """Compile a function that Python calls, on its first call, and keep the code on disk.
+
+    Its argument must be a record that has a field named by `sources_digest`: kept code is then only
+    used with the sources that it came from, those of the functions it calls among them. Where
+    nothing can be written to disk, each process compiles for itself.
     """
-    return cast(F, numba.njit(cache=True, error_model="numpy", boundscheck=False)(function))  # pyright: ignore
+    try:
+        return cast(F, numba.njit(error_model="numpy", cache=True)(function))
+    except RuntimeError:  # "no locator available"
+        return compiled(function)
+
+
+def sources_digest() -> str:
+    """Return a name that changes whenever a source that compiled code depends on does."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in (here, here.parent / "isa"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return f"sources_{digest.hexdigest()[:16]}"

@@ -9,9 +9,6 @@ vector of the weights of all outputs, which is what a multiply-add of pairs want
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from ..isa.instructions import AluOp
 from .columns import (
     ALU_OPCODE,
@@ -29,43 +26,44 @@ from .columns import (
     WGT_OUT,
 )
 from .jit import compiled
+from .pointers import int16s, int32s, skip
+from .state import VECTOR, Ints, State
 from .vectors import dot, operate
-
-I16 = npt.NDArray[np.int16]
-I32 = npt.NDArray[np.int32]
 
 _MIN, _MAX, _ADD = int(AluOp.MIN), int(AluOp.MAX), int(AluOp.ADD)
 _SHR, _MUL = int(AluOp.SHR), int(AluOp.MUL)
 
-VECTOR = 16
-"""Lanes that the ALU loops take at a time, where there are so many."""
-
-Gemm: TypeAlias = Callable[[I32, I32, I16, I16, I32, int], None]
-Alu: TypeAlias = Callable[[I32, I32, I32, I32, int], None]
+Kernel: TypeAlias = Callable[[State, Ints], None]
+"""Executes the instruction of a row, whose indices have been checked."""
 
 
-def _gemm_of(block: int) -> Gemm:
+def _gemm_of(block: int) -> Kernel:
     """Return GEMM for tiles of `block` inputs and outputs, an even number."""
     outs = min(block, 32)
     tile, groups = block * block, block // outs
 
     @compiled
-    def gemm_block(row: I32, uops: I32, inp: I16, wgt: I16, acc: I32, batch: int) -> None:
-        lanes = batch * block
+    def gemm_block(m: State, row: Ints) -> None:
+        uops, inp, wgt, acc = int32s(m.uops), int16s(m.inp), int16s(m.wgt), int32s(m.acc)
+        batch, lanes = m.batch, m.lanes
+        inners, begin, end = row[ITER_IN], row[UOP_BEGIN], row[UOP_END]
+        dst_in, src_in, wgt_in = row[DST_IN] * lanes, row[SRC_IN] * lanes, row[WGT_IN] * tile
         for out in range(row[ITER_OUT]):
-            for inner in range(row[ITER_IN]):
-                dst_base = out * row[DST_OUT] + inner * row[DST_IN]
-                src_base = out * row[SRC_OUT] + inner * row[SRC_IN]
-                wgt_base = out * row[WGT_OUT] + inner * row[WGT_IN]
-                for u in range(row[UOP_BEGIN], row[UOP_END]):
-                    dst = (uops[4 * u] + dst_base) * lanes
-                    src = (uops[4 * u + 1] + src_base) * lanes
-                    weight = (uops[4 * u + 2] + wgt_base) * tile
-                    for b in range(batch):
+            dst_base = out * row[DST_OUT] * lanes
+            src_base = out * row[SRC_OUT] * lanes
+            wgt_base = out * row[WGT_OUT] * tile
+            for _ in range(inners):
+                for u in range(4 * begin, 4 * end, 4):
+                    a = skip(acc, uops[u] * lanes + dst_base)
+                    x = skip(inp, uops[u + 1] * lanes + src_base)
+                    w = skip(wgt, uops[u + 2] * tile + wgt_base)
+                    for b in range(0, batch * block, block):
                         for group in range(groups):
-                            at = dst + b * block + group * outs
-                            first = weight + 2 * outs * group
-                            dot(acc, at, inp, src + b * block, wgt, first, block, outs)
+                            at = group * outs
+                            dot(skip(a, b + at), skip(x, b), skip(w, 2 * at), block, outs)
+                dst_base += dst_in
+                src_base += src_in
+                wgt_base += wgt_in
 
     return gemm_block
 
@@ -75,41 +73,39 @@ _gemm_32, _gemm_64 = _gemm_of(32), _gemm_of(64)
 
 
 @compiled
-def gemm(row: I32, uops: I32, inp: I16, wgt: I16, acc: I32, batch: int, block: int) -> None:
+def gemm(m: State, row: Ints) -> None:
     """Execute a GEMM whose indices have been checked."""
-    if block == 16:
-        _gemm_16(row, uops, inp, wgt, acc, batch)
-    elif block == 32:
-        _gemm_32(row, uops, inp, wgt, acc, batch)
-    elif block == 8:
-        _gemm_8(row, uops, inp, wgt, acc, batch)
-    elif block == 4:
-        _gemm_4(row, uops, inp, wgt, acc, batch)
-    elif block == 64:
-        _gemm_64(row, uops, inp, wgt, acc, batch)
+    if m.block == 16:
+        _gemm_16(m, row)
+    elif m.block == 32:
+        _gemm_32(m, row)
+    elif m.block == 8:
+        _gemm_8(m, row)
+    elif m.block == 4:
+        _gemm_4(m, row)
+    elif m.block == 64:
+        _gemm_64(m, row)
     else:
-        gemm_any(row, uops, inp, wgt, acc, batch, block)
+        _gemm_any(m, row)
 
 
 @compiled
-def gemm_any(row: I32, uops: I32, inp: I16, wgt: I16, acc: I32, batch: int, block: int) -> None:
+def _gemm_any(m: State, row: Ints) -> None:
     """Execute a GEMM on tiles of any size, plainly."""
-    lanes, tile = batch * block, block * block
+    uops, inp, wgt, acc = int32s(m.uops), int16s(m.inp), int16s(m.wgt), int32s(m.acc)
+    block = m.block
     for out in range(row[ITER_OUT]):
         for inner in range(row[ITER_IN]):
-            dst_base = out * row[DST_OUT] + inner * row[DST_IN]
-            src_base = out * row[SRC_OUT] + inner * row[SRC_IN]
-            wgt_base = out * row[WGT_OUT] + inner * row[WGT_IN]
-            for u in range(row[UOP_BEGIN], row[UOP_END]):
-                dst = (uops[4 * u] + dst_base) * lanes
-                src = (uops[4 * u + 1] + src_base) * lanes
-                weight = (uops[4 * u + 2] + wgt_base) * tile
-                for b in range(batch):
+            for u in range(4 * row[UOP_BEGIN], 4 * row[UOP_END], 4):
+                dst = uops[u] + out * row[DST_OUT] + inner * row[DST_IN]
+                src = uops[u + 1] + out * row[SRC_OUT] + inner * row[SRC_IN]
+                weight = uops[u + 2] + out * row[WGT_OUT] + inner * row[WGT_IN]
+                for b in range(m.batch):
                     for i in range(block):
-                        x = inp[src + b * block + i]
+                        x = inp[src * m.lanes + b * block + i]
                         for o in range(block):
-                            w = wgt[weight + weight_place(o, i, block)]
-                            acc[dst + b * block + o] += x * w
+                            w = wgt[weight * m.tile + weight_place(o, i, block)]
+                            acc[dst * m.lanes + b * block + o] += x * w
 
 
 @compiled
@@ -119,43 +115,53 @@ def weight_place(o: int, i: int, block: int) -> int:
 
 
 @compiled
-def reset(row: I32, uops: I32, acc: I32, lanes: int) -> None:
+def reset(m: State, row: Ints) -> None:
     """Execute a GEMM with `reset`: write zeros."""
+    uops, acc = int32s(m.uops), int32s(m.acc)
     for out in range(row[ITER_OUT]):
         for inner in range(row[ITER_IN]):
             base = out * row[DST_OUT] + inner * row[DST_IN]
-            for u in range(row[UOP_BEGIN], row[UOP_END]):
-                dst = (uops[4 * u] + base) * lanes
-                for lane in range(lanes):
+            for u in range(4 * row[UOP_BEGIN], 4 * row[UOP_END], 4):
+                dst = (uops[u] + base) * m.lanes
+                for lane in range(m.lanes):
                     acc[dst + lane] = 0
 
 
-def _alu_of(length: int) -> Alu:
+def _alu_of(length: int) -> Kernel:
     """Return ALU for tiles of a multiple of `length` lanes."""
 
     @compiled
-    def alu_vectors(row: I32, uops: I32, acc: I32, operand: I32, lanes: int) -> None:
-        operation = row[ALU_OPCODE]
-        tensor = 1 - row[USE_IMM]  # 0 keeps every index of the operand at its one vector
+    def alu_vectors(m: State, row: Ints) -> None:
+        uops, acc, operand = int32s(m.uops), int32s(m.acc), int32s(m.acc)
+        lanes, operation = m.lanes, row[ALU_OPCODE]
+        tensor = 1
+        if row[USE_IMM]:
+            tensor = 0  # keeps every index of the operand at its one vector
+            operand = int32s(m.immediate)
+            for k in range(length):
+                operand[k] = row[IMM]
+        inners, begin, end = row[ITER_IN], row[UOP_BEGIN], row[UOP_END]
         for out in range(row[ITER_OUT]):
-            for inner in range(row[ITER_IN]):
-                dst_base = out * row[DST_OUT] + inner * row[DST_IN]
-                src_base = out * row[SRC_OUT] + inner * row[SRC_IN]
-                for u in range(row[UOP_BEGIN], row[UOP_END]):
-                    dst = (uops[4 * u] + dst_base) * lanes
-                    src = (uops[4 * u + 1] + src_base) * lanes
+            dst_base = out * row[DST_OUT] * lanes
+            src_base = out * row[SRC_OUT] * lanes
+            for _ in range(inners):
+                for u in range(4 * begin, 4 * end, 4):
+                    dst = uops[u] * lanes + dst_base
+                    src = uops[u + 1] * lanes + src_base
                     for lane in range(0, lanes, length):
-                        x, y = dst + lane, tensor * (src + lane)
+                        x, y = skip(acc, dst + lane), skip(operand, tensor * (src + lane))
                         if operation == _MIN:
-                            operate(acc, x, operand, y, _MIN, length)
+                            operate(x, y, _MIN, length)
                         elif operation == _MAX:
-                            operate(acc, x, operand, y, _MAX, length)
+                            operate(x, y, _MAX, length)
                         elif operation == _ADD:
-                            operate(acc, x, operand, y, _ADD, length)
+                            operate(x, y, _ADD, length)
                         elif operation == _SHR:
-                            operate(acc, x, operand, y, _SHR, length)
+                            operate(x, y, _SHR, length)
                         else:
-                            operate(acc, x, operand, y, _MUL, length)
+                            operate(x, y, _MUL, length)
+                dst_base += row[DST_IN] * lanes
+                src_base += row[SRC_IN] * lanes
 
     return alu_vectors
 
@@ -164,19 +170,11 @@ _alu_vectors, _alu_fours, _alu_ones = _alu_of(VECTOR), _alu_of(4), _alu_of(1)
 
 
 @compiled
-def alu(row: I32, uops: I32, acc: I32, immediate: I32, lanes: int) -> None:
-    """Execute an ALU instruction whose indices have been checked.
-
-    `immediate`, int32 (VECTOR), is room for the operand when the instruction holds it.
-    """
-    operand = acc
-    if row[USE_IMM]:
-        operand = immediate
-        for k in range(VECTOR):
-            immediate[k] = row[IMM]
-    if lanes % VECTOR == 0:
-        _alu_vectors(row, uops, acc, operand, lanes)
-    elif lanes % 4 == 0:
-        _alu_fours(row, uops, acc, operand, lanes)
+def alu(m: State, row: Ints) -> None:
+    """Execute an ALU instruction whose indices have been checked."""
+    if m.lanes & (VECTOR - 1) == 0:
+        _alu_vectors(m, row)
+    elif m.lanes & 3 == 0:
+        _alu_fours(m, row)
     else:
-        _alu_ones(row, uops, acc, operand, lanes)
+        _alu_ones(m, row)

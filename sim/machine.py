@@ -161,14 +161,14 @@ class Machine:
 
     def reset(self) -> None:
         """Clear buffers and tokens; memory stays."""
-        self._engine.reset()
+        self._engine.buffers.reset()
 
     @property
     def tokens(self) -> Mapping[str, int]:
         """The tokens left in each queue, by name: `load->compute` and so on."""
         from .queues import TOKEN_QUEUES
 
-        return dict(zip(TOKEN_QUEUES, self._engine.tokens.tolist(), strict=True))
+        return dict(zip(TOKEN_QUEUES, self._engine.tokens, strict=True))
 
     def run(self, insns: U8, *, timing: bool = True, record: bool = False) -> Result:
         """Run a program to its FINISH.
@@ -190,7 +190,7 @@ class Machine:
         """
         latency = self.memory_latency if timing else None
         timed = self._engine.run(insns, latency=latency, record=record)
-        original = self._engine.storage.counters.tolist()
+        original = self._engine.counters
         if timed is None:
             return Result(None, Counters(*original))
         counters = Counters(*original, cycles=_cycles(timed.clock))

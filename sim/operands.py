@@ -1,36 +1,33 @@
 """How often a tensor ALU micro-op finds its source in the operand register. Compiled."""
 
-import numpy as np
-import numpy.typing as npt
-
 from .columns import DST_IN, DST_OUT, ITER_IN, ITER_OUT, SRC_IN, SRC_OUT, UOP_BEGIN, UOP_END
 from .jit import compiled
+from .state import Ints
 
-I32 = npt.NDArray[np.int32]
 
 
 @compiled
-def operand_hits(row: I32, uops: I32) -> int:
+def operand_hits(row: Ints, uops: Ints) -> int:
     """Return how many micro-ops of a tensor ALU read the source that the one before read.
 
     That is, its index is the same and the one before did not write that tile. Whether two
     micro-ops in a row have the same source is the same in every iteration, so only pairs that do
     are looked at, and for these whether the earlier one wrote the tile is a linear equation.
     """
-    begin, end = np.int64(row[UOP_BEGIN]), np.int64(row[UOP_END])
-    outs, inners = np.int64(row[ITER_OUT]), np.int64(row[ITER_IN])
+    begin, end = row[UOP_BEGIN], row[UOP_END]
+    outs, inners = row[ITER_OUT], row[ITER_IN]
     if begin >= end or outs == 0 or inners == 0:
         return 0
-    by_out = np.int64(row[DST_OUT]) - row[SRC_OUT]
-    by_inner = np.int64(row[DST_IN]) - row[SRC_IN]
+    by_out = row[DST_OUT] - row[SRC_OUT]
+    by_inner = row[DST_IN] - row[SRC_IN]
     hits = 0
     for u in range(begin + 1, end):
-        src = np.int64(uops[4 * u + 1])
+        src = uops[4 * u + 1]
         if src == uops[4 * u - 3]:
             apart = uops[4 * u - 4] - src
             hits += outs * inners - _zeros(apart, by_out, outs, by_inner, inners)
-    last_dst, last_src = np.int64(uops[4 * end - 4]), np.int64(uops[4 * end - 3])
-    src = np.int64(uops[4 * begin + 1])
+    last_dst, last_src = uops[4 * end - 4], uops[4 * end - 3]
+    src = uops[4 * begin + 1]
     if src + row[SRC_IN] == last_src:
         apart = last_dst - src - row[SRC_IN]
         hits += outs * (inners - 1) - _zeros(apart, by_out, outs, by_inner, inners - 1)

@@ -2,26 +2,20 @@
 
 from ..isa.instructions import Unit
 
-LOAD_TO_COMPUTE, COMPUTE_TO_LOAD, COMPUTE_TO_STORE, STORE_TO_COMPUTE = range(4)
+UNITS = len(Unit)
+LOAD, COMPUTE, STORE = int(Unit.LOAD), int(Unit.COMPUTE), int(Unit.STORE)
+
 TOKEN_QUEUES = ("load->compute", "compute->load", "compute->store", "store->compute")
 
-_NONE = -1
-POPPED: dict[Unit, tuple[int, int]] = {
-    Unit.LOAD: (_NONE, COMPUTE_TO_LOAD),
-    Unit.COMPUTE: (LOAD_TO_COMPUTE, STORE_TO_COMPUTE),
-    Unit.STORE: (COMPUTE_TO_STORE, _NONE),
-}
-"""The token queues that pop_prev and pop_next of each unit take from."""
+NO_QUEUE = -1
+POPPED = ((NO_QUEUE, 1), (0, 3), (2, NO_QUEUE))
+"""The token queues that pop_prev and pop_next take from, by unit."""
 
-PUSHED: dict[Unit, tuple[int, int]] = {
-    Unit.LOAD: (_NONE, LOAD_TO_COMPUTE),
-    Unit.COMPUTE: (COMPUTE_TO_LOAD, COMPUTE_TO_STORE),
-    Unit.STORE: (STORE_TO_COMPUTE, _NONE),
-}
-"""The token queues that push_prev and push_next of each unit give to."""
+PUSHED = ((NO_QUEUE, 0), (1, 2), (3, NO_QUEUE))
+"""The token queues that push_prev and push_next give to, by unit."""
 
-PRODUCER = (Unit.LOAD, Unit.COMPUTE, Unit.COMPUTE, Unit.STORE)
+PRODUCER = (LOAD, COMPUTE, COMPUTE, STORE)
 """The unit that gives to each token queue."""
 
 IN_FLIGHT = 8
-"""Instructions of one unit that have started and not ended, at most."""
+"""Instructions of one unit that have started and not ended, at most; a power of two."""

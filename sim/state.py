@@ -1,94 +1,129 @@
-"""The state of the clocked machine while a program runs, as one record that compiled code writes.
+"""The machine's state as one record, which compiled code reads and writes."""
 
-Times are cycles; `NEVER` stands for what has not been decided yet.
-"""
-
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from ..isa.instructions import Unit
-from .costs import BURSTS_IN_FLIGHT
-from .queues import IN_FLIGHT, TOKEN_QUEUES
+from ..isa.config import Config
+from ..isa.fields import slots
+from ..isa.instructions import Memory, Uop
+from ..isa.program import COUNTERS
+from .columns import field_table
+from .jit import sources_digest
+from .queues import TOKEN_QUEUES, UNITS
 
-NEVER = 1 << 62
-UNITS = len(Unit)
+U8: TypeAlias = npt.NDArray[np.uint8]
+I64: TypeAlias = npt.NDArray[np.int64]
 
-LOAD, COMPUTE, STORE = int(Unit.LOAD), int(Unit.COMPUTE), int(Unit.STORE)
-FETCH = 2
-"""The third that reads memory; `LOAD` and `COMPUTE` are the others."""
-READERS = 3
+State: TypeAlias = Any
+"""A record of `STATE` in compiled code, where Numba knows its fields and the checker does not."""
 
-# What a unit spends its cycles on: columns of `spent`
-BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
-SPENT = 7
+Ints: TypeAlias = Any
+"""A pointer to integers in compiled code (`pointers`)."""
 
-RING = 2 * BURSTS_IN_FLIGHT
+VECTOR = 16
+"""Lanes that the ALU takes at a time, where tiles have so many."""
 
-Clock: TypeAlias = Any
-"""A record of `CLOCK`; Numba knows its fields, the checker does not."""
+# Places in `counters`
+INP_LOAD, WGT_LOAD, ACC_LOAD, UOP_LOAD, OUT_STORE, GEMM_UOPS, ALU_UOPS = range(len(COUNTERS))
 
-_int, _units, _readers = np.int64, (np.int64, UNITS), (np.int64, READERS)
-CLOCK = np.dtype(
+_int = np.int64
+STATE = np.dtype(
     [
         # the configuration
-        ("latency", _int),
+        ("batch", _int),
+        ("block", _int),
+        ("lanes", _int),  # elements of an inp, acc or out tile
+        ("tile", _int),  # elements of a wgt tile
+        ("depths", _int, len(Memory)),
+        ("element_bytes", _int, len(Memory)),  # in DRAM
+        ("uop_shift", _int, 3),  # of dst, src and wgt
+        ("uop_mask", _int, 3),
         ("bus_bytes", _int),
+        ("bus_shift", _int),  # its logarithm
         ("command_depth", _int),
         ("token_depth", _int),
         ("acc_read_ports", _int),
-        # fetch
-        ("instructions", _int),  # in the program
-        ("fetched", _int),  # dispatched to command queues
-        ("dispatched_at", _int),  # cycle of the last dispatch
-        ("bursts", _int),  # granted to fetch
-        ("fetch_data", _int, 2),  # first word of the last two bursts
-        ("drained_at", _int, 2),  # cycle after the dispatch of the last instruction, by burst
-        # units
-        ("dispatched", *_units),  # instructions so far
-        ("started", *_units),
-        ("written", *_units),  # those whose effects' time is known
-        ("ended", *_units),  # those whose end is known
-        ("applied", *_units),  # those whose effects have been applied
-        ("started_at", *_units),  # the last one
-        ("kind", *_units),  # opcode of the last one started
-        ("front_free", *_units),  # cycle in which the next may start, as far as the front goes
-        ("written_at", *_units),  # of the last one
-        ("ended_at", *_units),
-        ("written_ring", _int, (UNITS, IN_FLIGHT)),
-        ("end_ring", _int, (UNITS, IN_FLIGHT)),
-        ("spent", _int, (UNITS, SPENT)),
-        # token queues
-        ("pushed", _int, len(TOKEN_QUEUES)),
-        ("popped", _int, len(TOKEN_QUEUES)),
-        # read channel
-        ("request_at", *_readers),  # cycle from which each wants its next burst
-        ("request_free", _int),  # cycle from which the channel takes a request
-        ("read_free", _int),  # cycle from which the data bus is free
-        ("read_bursts", _int),
-        ("read_words", _int),
-        ("credit", _int),  # the burst that holds the word whose arrival lets the next request go
-        ("burst_words", _int, RING),  # words requested, up to and with each burst
-        ("burst_end", _int, RING),  # cycle after each burst's last word
-        ("words_read", *_readers),
-        # what a LOAD still has to do, by unit
-        ("address", _int, 2),
-        ("row_end", _int, 2),
-        ("row_address", _int, 2),
-        ("row_bytes", _int, 2),
-        ("pitch", _int, 2),
-        ("rows_left", _int, 2),
-        ("pads_left", _int, 2),
-        ("pad_from", _int, 2),
-        ("pads_done", _int, 2),
-        # write channel
-        ("write_bursts", _int),
-        ("write_words", _int),
-        ("response_at", _int, BURSTS_IN_FLIGHT),
-        # compute
-        ("gemm_cycles", _int),
-        ("alu_cycles", _int),
-        ("operand_hits", _int),
+        ("table", _int),  # address of columns.field_table
+        # memory: addresses
+        ("dram_bytes", _int),
+        ("dram", _int),  # int8
+        ("uops", _int),  # int32, 4 a micro-op: dst, src, wgt, 0
+        ("inp", _int),  # int16: elements are kept widened
+        ("wgt", _int),  # int16: widened, in the order of kernels.weight_place
+        ("acc", _int),  # int32
+        ("immediate", _int),  # int32 (VECTOR): an ALU instruction's own operand
+        # the program
+        ("words", _int),  # address, int64 (n, 2)
+        ("rows", _int),  # address, int32 (n, COLUMNS); see columns
+        ("count", _int),  # n
+        ("first", _int, UNITS),  # index of each unit's first instruction, -1 for none
+        ("last", _int, UNITS),
+        # what lasts from run to run
+        ("tokens", _int, len(TOKEN_QUEUES)),
+        # what a run gives
+        ("counters", _int, len(COUNTERS)),
+        ("fault", _int, 5),  # see faults.report
+        ("dispatched", _int, UNITS),  # instructions of each unit that got so far
+        ("started", _int, UNITS),
+        ("ended", _int, UNITS),
+        ("to_start", _int, UNITS),  # index of each unit's next instruction to do so
+        ("to_end", _int, UNITS),
+        ("kind", _int, UNITS),  # opcode of the last one started
+        (sources_digest(), np.int8),  # see jit.entry
     ]
 )
-"""Rings are indexed by a running number modulo their length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Buffers:
+    """The arrays whose addresses are in the record; they live as long as this does."""
+
+    record: np.void
+    uops: npt.NDArray[np.int32]
+    inp: npt.NDArray[np.int16]
+    wgt: npt.NDArray[np.int16]
+    acc: npt.NDArray[np.int32]
+    immediate: npt.NDArray[np.int32]
+    table: I64
+    dram: U8
+
+    def reset(self) -> None:
+        """Clear buffers and tokens."""
+        for buffer in (self.uops, self.inp, self.wgt, self.acc):
+            buffer[:] = 0
+        self.record["tokens"] = 0
+
+
+def new_buffers(config: Config, dram: U8) -> Buffers:
+    """Return a machine with empty buffers around a memory."""
+    buffers = Buffers(
+        record=np.zeros(1, STATE)[0],
+        uops=np.zeros(4 * config.uop_depth, np.int32),
+        inp=np.zeros(config.inp_depth * config.inp_tile_bytes, np.int16),
+        wgt=np.zeros(config.wgt_depth * config.wgt_tile_bytes, np.int16),
+        acc=np.zeros(config.acc_buffer_bytes // 4, np.int32),
+        immediate=np.zeros(VECTOR, np.int32),
+        table=field_table(config),
+        dram=dram,
+    )
+    m = buffers.record
+    m["batch"], m["block"] = config.batch, config.block_out
+    m["lanes"] = config.batch * config.block_out
+    m["tile"] = config.block_in * config.block_out
+    m["depths"] = [memory.depth(config) for memory in Memory]
+    m["element_bytes"] = [memory.element_bytes(config) for memory in Memory]
+    layout = {slot.name: slot for slot in slots(Uop, config)}
+    m["uop_shift"] = [layout[name].offset for name in ("dst", "src", "wgt")]
+    m["uop_mask"] = [(1 << layout[name].width) - 1 for name in ("dst", "src", "wgt")]
+    m["bus_bytes"] = config.bus_bytes
+    m["bus_shift"] = config.bus_bytes.bit_length() - 1
+    m["command_depth"] = config.command_queue_depth
+    m["token_depth"] = config.token_queue_depth
+    m["acc_read_ports"] = config.acc_read_ports
+    m["dram_bytes"] = dram.size
+    for name in ("uops", "inp", "wgt", "acc", "immediate", "table", "dram"):
+        m[name] = getattr(buffers, name).ctypes.data
+    return buffers

@@ -1,96 +1,88 @@
 """When an instruction starts and when it ends: queues, tokens, order. Compiled."""
 
-import numpy as np
-import numpy.typing as npt
-
-from ..isa.instructions import Opcode, Unit
-from .columns import KIND, TOKENS
-from .jit import compiled
-from .queues import IN_FLIGHT, POPPED, PRODUCER, PUSHED
-from .state import (
+from ..isa.instructions import Opcode
+from .clock import (
     BUSY,
     MEMORY,
     NEVER,
     NO_INSTRUCTION,
     PIPELINE,
     TOKEN_FULL,
-    TOKEN_NEXT,
     TOKEN_PREV,
     Clock,
 )
+from .columns import KIND, NEXT, TOKENS
+from .decode import row_at
+from .fetch import after
+from .jit import compiled
+from .pointers import int64s
+from .queues import IN_FLIGHT, POPPED, PUSHED
+from .state import Ints, State
 
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-
-_POPPED = np.array([POPPED[unit] for unit in Unit])
-_PUSHED = np.array([PUSHED[unit] for unit in Unit])
-_PRODUCER = np.array(PRODUCER)
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
+_RING = IN_FLIGHT - 1
 
 
 @compiled
-def earliest_start(t: Clock, unit: int, rows: I32, order: I32, queue: I64, tokens: I64) -> int:
-    """Return the cycle in which the unit's next instruction starts, or NEVER while that is open.
-
-    Parameters
-    ----------
-    queue : int64 (3, command_queue_depth)
-        See `fetch.dispatch`.
-    tokens : int64 (4, token_queue_depth)
-        For each place of each token queue, the cycle from which the token in it can be taken or,
-        once it has been, the cycle in which it was.
-    """
-    number = t.started[unit]
-    if number == t.dispatched[unit] or t.front_free[unit] == NEVER:
+def earliest_start(m: State, t: Clock, unit: int) -> int:
+    """Return the cycle in which the unit's next instruction starts, or NEVER while that is open."""
+    number = m.started[unit]
+    if number == m.dispatched[unit] or t.front_free[unit] == NEVER:
         return NEVER
-    row = rows[order[unit, number]]
-    cycle = max(t.front_free[unit], queue[unit, number % t.command_depth])
-    if row[KIND] != t.kind[unit]:
-        if t.ended[unit] != number:
+    row = row_at(m, m.to_start[unit])
+    places = int64s(t.places)
+    cycle = max(t.front_free[unit], places[unit * m.command_depth + t.place_out[unit]])
+    if row[KIND] != m.kind[unit]:
+        if m.ended[unit] != number:
             return NEVER
         cycle = max(cycle, t.ended_at[unit])
     elif number >= IN_FLIGHT:
-        if t.ended[unit] <= number - IN_FLIGHT:
+        if m.ended[unit] <= number - IN_FLIGHT:
             return NEVER
-        cycle = max(cycle, t.end_ring[unit, number % IN_FLIGHT])
+        cycle = max(cycle, t.end_ring[unit, number & _RING])
     flags = row[TOKENS]
-    for side in range(2):
-        if flags >> side & 1:
-            q = _POPPED[unit, side]
-            if t.popped[q] == t.pushed[q]:
-                return NEVER
-            cycle = max(cycle, tokens[q, t.popped[q] % t.token_depth])
+    if flags & 3:
+        tokens = int64s(t.token_places)
+        for side in range(2):
+            if flags >> side & 1:
+                q = POPPED[unit][side]
+                if m.tokens[q] == 0:
+                    return NEVER
+                cycle = max(cycle, tokens[q * m.token_depth + t.token_out[q]])
     return cycle
 
 
 @compiled
-def account(t: Clock, unit: int, flags: int, kind: int, queue: I64, tokens: I64) -> None:
+def account(m: State, t: Clock, unit: int, row: Ints) -> None:
     """Put down what the unit waited for since its front was free, up to the start now due."""
-    number = t.started[unit]
+    number = m.started[unit]
     cycle = t.front_free[unit]
     t.spent[unit, BUSY] += cycle - t.started_at[unit]
-    if kind != t.kind[unit]:
-        cycle = account_end(t, unit, cycle)
+    if row[KIND] != m.kind[unit]:
+        cycle = account_end(m, t, unit, cycle)
     elif number >= IN_FLIGHT:
-        cycle = _wait(t, unit, _drain(t, unit), cycle, t.end_ring[unit, number % IN_FLIGHT])
-    cycle = _wait(t, unit, NO_INSTRUCTION, cycle, queue[unit, number % t.command_depth])
+        cycle = _wait(t, unit, _drain(m, unit), cycle, t.end_ring[unit, number & _RING])
+    seen = int64s(t.places)[unit * m.command_depth + t.place_out[unit]]
+    cycle = _wait(t, unit, NO_INSTRUCTION, cycle, seen)
+    flags = row[TOKENS]
+    tokens = int64s(t.token_places)
     for side in range(2):
         if flags >> side & 1:
-            q = _POPPED[unit, side]
-            taken = tokens[q, t.popped[q] % t.token_depth]
-            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, taken)
+            q = POPPED[unit][side]
+            token_at = tokens[q * m.token_depth + t.token_out[q]]
+            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, token_at)
 
 
 @compiled
-def account_end(t: Clock, unit: int, cycle: int) -> int:
+def account_end(m: State, t: Clock, unit: int, cycle: int) -> int:
     """Put down the cycles from `cycle` until the unit's last instruction has ended."""
-    cycle = _wait(t, unit, _drain(t, unit), cycle, t.written_at[unit] + 1)
+    cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
     return _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
 
 
 @compiled
-def _drain(t: Clock, unit: int) -> int:
-    return MEMORY if t.kind[unit] == _LOAD or t.kind[unit] == _STORE else PIPELINE
+def _drain(m: State, unit: int) -> int:
+    return MEMORY if m.kind[unit] == _LOAD or m.kind[unit] == _STORE else PIPELINE
 
 
 @compiled
@@ -102,33 +94,39 @@ def _wait(t: Clock, unit: int, cause: int, cycle: int, until: int) -> int:
 
 
 @compiled
-def take_tokens(t: Clock, unit: int, flags: int, cycle: int, tokens: I64) -> None:
+def take_tokens(m: State, t: Clock, unit: int, flags: int, cycle: int) -> None:
     """Pop in `cycle`, for an instruction that `earliest_start` let start."""
+    tokens = int64s(t.token_places)
     for side in range(2):
         if flags >> side & 1:
-            q = _POPPED[unit, side]
-            tokens[q, t.popped[q] % t.token_depth] = cycle
-            t.popped[q] += 1
+            q = POPPED[unit][side]
+            tokens[q * m.token_depth + t.token_out[q]] = cycle
+            t.token_out[q] = after(t.token_out[q], m.token_depth)
+            m.tokens[q] -= 1
 
 
 @compiled
-def end_those_written(t: Clock, unit: int, rows: I32, order: I32, tokens: I64) -> None:
+def end_those_written(m: State, t: Clock, unit: int) -> None:
     """End the unit's instructions in order, up to one whose tokens find no room yet."""
-    while t.ended[unit] < t.written[unit]:
-        number = t.ended[unit]
-        flags = rows[order[unit, number], TOKENS]
-        cycle = max(t.written_ring[unit, number % IN_FLIGHT], t.ended_at[unit])
+    tokens = int64s(t.token_places)
+    while m.ended[unit] < t.written[unit]:
+        row = row_at(m, m.to_end[unit])
+        slot = m.ended[unit] & _RING
+        flags = row[TOKENS] >> 2
+        cycle = max(t.written_ring[unit, slot], t.ended_at[unit])
         for side in range(2):
-            if flags >> (side + 2) & 1:
-                q = _PUSHED[unit, side]
-                if t.pushed[q] - t.popped[q] >= t.token_depth:
+            if flags >> side & 1:
+                q = PUSHED[unit][side]
+                if m.tokens[q] >= m.token_depth:
                     return
-                cycle = max(cycle, tokens[q, t.pushed[q] % t.token_depth] + 1)
+                cycle = max(cycle, tokens[q * m.token_depth + t.token_in[q]] + 1)
         for side in range(2):
-            if flags >> (side + 2) & 1:
-                q = _PUSHED[unit, side]
-                tokens[q, t.pushed[q] % t.token_depth] = cycle + 1
-                t.pushed[q] += 1
+            if flags >> side & 1:
+                q = PUSHED[unit][side]
+                tokens[q * m.token_depth + t.token_in[q]] = cycle + 1
+                t.token_in[q] = after(t.token_in[q], m.token_depth)
+                m.tokens[q] += 1
         t.ended_at[unit] = cycle + 1
-        t.end_ring[unit, number % IN_FLIGHT] = cycle + 1
-        t.ended[unit] = number + 1
+        t.end_ring[unit, slot] = cycle + 1
+        m.ended[unit] += 1
+        m.to_end[unit] = row[NEXT]

@@ -4,8 +4,8 @@ The IR is plain vector arithmetic that every target of LLVM has code for, so not
 the processor. Where it has better instructions LLVM finds them: the products of pairs in `dot`
 become `vpmaddwd` on x86, in the widest registers there are.
 
-Each step works on arrays from an index on, a vector whose length is known when it is compiled.
-Indices are not checked; elements are aligned as elements, not as vectors.
+Each step works at pointers, on vectors whose length is known when it is compiled. Elements are
+aligned as elements, not as vectors.
 """
 # pyright: basic
 # (llvmlite and Numba have no types)
@@ -21,33 +21,24 @@ from ..isa.instructions import AluOp
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
-Emit = Callable[..., None]
 
 
-def _step(emit: Emit, arrays: int, context: Any, arguments: Sequence[Any]) -> Any:
-    """Return signature and code generator of a step.
+def _step(emit: Callable[..., None], pointers: Sequence[Any], numbers: Sequence[Any] = ()) -> Any:
+    """Return signature and code generator of a step, which `emit` writes.
 
-    Its arguments are `arrays` pairs of an array and an index, which `emit` gets as pointers to
-    elements, then numbers: as Python integers where they are literals, else as IR values.
+    `emit` gets the builder, the pointers, and the numbers: as Python integers where they are
+    literals, else as IR values.
     """
-    if not all(isinstance(argument, types.Array) for argument in arguments[: 2 * arrays : 2]):
-        return None
-    numbers = arguments[2 * arrays :]
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointers = []
-        for k in range(0, 2 * arrays, 2):
-            array = context.make_array(signature.args[k])(context, builder, values[k])
-            pointers.append(builder.gep(array.data, [values[k + 1]]))
         given = [
             kind.literal_value if isinstance(kind, types.IntegerLiteral) else value
-            for kind, value in zip(numbers, values[2 * arrays :], strict=True)
+            for kind, value in zip(numbers, values[len(pointers) :], strict=True)
         ]
-        emit(builder, *pointers, *given)
+        emit(builder, *values[: len(pointers)], *given)
         return context.get_dummy_value()
 
-    indices = [types.intp if k % 2 and k < 2 * arrays else a for k, a in enumerate(arguments)]
-    return types.void(*indices), generate
+    return types.void(*pointers, *numbers), generate
 
 
 def _vector(element: Any, length: int) -> Any:
@@ -68,15 +59,13 @@ def _store(b: Any, value: Any, pointer: Any, align: int) -> None:
 
 
 @intrinsic(prefer_literal=True)
-def dot(
-    context: Any, acc: Any, dst: Any, inp: Any, src: Any, wgt: Any, weight: Any, block: Any, outs: Any
-) -> Any:
-    """acc[dst + o] += sum over i of inp[src + i] * wgt[weight, i, o], for o in 0 to outs - 1.
+def dot(context: Any, acc: Any, inp: Any, wgt: Any, block: Any, outs: Any) -> Any:
+    """acc[o] += sum over i of inp[i] * wgt[i, o], for o under `outs`.
 
-    acc is int32; inp int16 (block); wgt int16 in the order [block / 2][block][2]. `block` and
-    `outs`, which is at most `block`, are literals.
+    acc is int32 (outs), inp int16 (block), wgt int16 in the order [block / 2][block][2]. `block`
+    and `outs`, which is at most `block`, are literals.
     """
-    return _step(_emit_dot, 3, context, (acc, dst, inp, src, wgt, weight, block, outs))
+    return _step(_emit_dot, (acc, inp, wgt), (block, outs))
 
 
 def _emit_dot(b: Any, acc: Any, inp: Any, wgt: Any, block: int, outs: int) -> None:
@@ -99,14 +88,12 @@ def _emit_dot(b: Any, acc: Any, inp: Any, wgt: Any, block: int, outs: int) -> No
 
 
 @intrinsic(prefer_literal=True)
-def transpose_pairs(
-    context: Any, wgt: Any, dst: Any, dram: Any, src: Any, block: Any
-) -> Any:
-    """wgt[dst + 2 * block * p + 2 * o + k] = dram[src + block * o + 2 * p + k], for o, p under 8.
+def transpose_pairs(context: Any, wgt: Any, dram: Any, block: Any) -> Any:
+    """wgt[2 * block * p + 2 * o + k] = dram[block * o + 2 * p + k], for o and p under 8, k under 2.
 
-    wgt is int16, dram int8, k is 0 or 1.
+    wgt is int16, dram int8.
     """
-    return _step(_emit_transpose_pairs, 2, context, (wgt, dst, dram, src, block))
+    return _step(_emit_transpose_pairs, (wgt, dram), (block,))
 
 
 def _emit_transpose_pairs(b: Any, wgt: Any, dram: Any, block: Any) -> None:
@@ -120,12 +107,10 @@ def _emit_transpose_pairs(b: Any, wgt: Any, dram: Any, block: Any) -> None:
 
 
 @intrinsic(prefer_literal=True)
-def convert(
-    context: Any, to: Any, dst: Any, source: Any, src: Any, length: Any
-) -> Any:
-    """to[dst + k] = source[src + k], for k under `length`, a literal.
+def convert(context: Any, to: Any, source: Any, length: Any) -> Any:
+    """to[k] = source[k], for k under `length`, a literal.
 
-    Both are arrays of integers; a wider one gets the sign, a narrower one the low bits.
+    Where the elements differ in width, a wider one gets the sign, a narrower one the low bits.
     """
     bits = (to.dtype.bitwidth, source.dtype.bitwidth)
 
@@ -138,7 +123,7 @@ def convert(
             value = b.trunc(value, kind)
         _store(b, value, to, bits[0] // 8)
 
-    return _step(emit, 2, context, (to, dst, source, src, length))
+    return _step(emit, (to, source), (length,))
 
 
 def _shift_right(b: Any, x: Any, count: Any, constant: Callable[[int], Any]) -> Any:
@@ -162,10 +147,8 @@ _OPERATIONS: dict[AluOp, Callable[..., Any]] = {
 
 
 @intrinsic(prefer_literal=True)
-def operate(
-    context: Any, acc: Any, dst: Any, operand: Any, src: Any, operation: Any, length: Any
-) -> Any:
-    """acc[dst + k] = acc[dst + k] op operand[src + k], for k under `length`.
+def operate(context: Any, acc: Any, operand: Any, operation: Any, length: Any) -> Any:
+    """acc[k] = acc[k] op operand[k], for k under `length`.
 
     Both are int32; `operation` is an `AluOp`, it and `length` are literals.
     """
@@ -177,4 +160,4 @@ def operate(
         x, y = _load(b, acc, 32, length), _load(b, operand, 32, length)
         _store(b, _OPERATIONS[AluOp(operation)](b, x, y, constant), acc, 4)
 
-    return _step(emit, 2, context, (acc, dst, operand, src, operation, length))
+    return _step(emit, (acc, operand), (operation, length))

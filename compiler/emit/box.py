@@ -48,8 +48,8 @@ class Box(NamedTuple):
             (*self.highs[:loop], high, *self.highs[loop + 1 :]),
         )
 
-    def cut(self, base: int, steps: Sequence[int]) -> "Box | list[int]":
-        """Return the part where `base` plus value times step is at least 0 in every iteration.
+    def cut(self, base: int, steps: Sequence[int]) -> "Box | list[int] | None":
+        """Return the part where `base` plus value times step is at least 0; None if there is none.
 
         Where that is no box, the loops that it depends on are returned instead.
         """
@@ -64,7 +64,7 @@ class Box(NamedTuple):
         if least >= 0:
             return self
         if greatest < 0 or not moving:
-            return Box(self.lows, self.lows)
+            return None
         if len(moving) > 1:
             return moving
         loop = moving[0]
@@ -73,8 +73,10 @@ class Box(NamedTuple):
             low * s for n, (low, s) in enumerate(zip(self.lows, steps, strict=True)) if n != loop
         )
         if step > 0:
-            return self.along(loop, max(self.lows[loop], -(others // step)), self.highs[loop])
-        return self.along(loop, self.lows[loop], min(self.highs[loop], others // -step + 1))
+            part = self.along(loop, max(self.lows[loop], -(others // step)), self.highs[loop])
+        else:
+            part = self.along(loop, self.lows[loop], min(self.highs[loop], others // -step + 1))
+        return None if part.is_empty else part
 
 
 def boxes(box: Box, limits: Sequence[Limit], env: Env) -> Iterator[Box]:
@@ -96,9 +98,9 @@ def _boxes(box: Box, limits: list[tuple[int, tuple[int, ...]]]) -> list[Box]:
                 ],
                 loop,
             )
-        box = part
-        if box.is_empty:
+        if part is None:
             return []
+        box = part
     return [box]
 
 
@@ -117,8 +119,8 @@ def _joined(pieces: list[Box], loop: int) -> list[Box]:
     return joined
 
 
-def inside(box: Box, plan: Plan, env: Env) -> Box:
-    """Return the part of a padded load that reads.
+def inside(box: Box, plan: Plan, env: Env) -> Box | None:
+    """Return the part of a padded load that reads; None if it is all zeros.
 
     Raises
     ------
@@ -133,6 +135,8 @@ def inside(box: Box, plan: Plan, env: Env) -> Box:
                 f"the padding of stage {plan.block.stage} depends on several of its loops at once "
                 f"({names}); do not split or fuse them"
             )
+        if part is None:
+            return None
         box = part
     return box
 
@@ -141,12 +145,12 @@ def load_box(
     queue: CommandQueue,
     memory: Memory,
     plan: Plan,
-    box: Box,
+    box: Box | None,
     sram: tuple[int, Sequence[int]],
     dram: tuple[int, Sequence[int]],
     extents: Sequence[int],
 ) -> None:
-    """Load the part of a padded box that is read, with zeros in the rest.
+    """Load the part of a padded box that is read, all else zeros; None: zeros only.
 
     Raises
     ------
@@ -154,10 +158,11 @@ def load_box(
         When the zeros are more than one load writes, or around more than two loops.
     """
     most = greatest(Load, "x_pad_0", queue.config)
-    if box.is_empty:
+    if box is None:
         _zeros(queue, memory, sram[0], prod(extents), most)
         return
-    order = sorted(range(len(extents)), key=lambda loop: -sram[1][loop])
+    running = [loop for loop, extent in enumerate(extents) if extent > 1]
+    order = sorted(running, key=lambda loop: -sram[1][loop])
     before = {loop: box.lows[loop] for loop in order}
     after = {loop: extents[loop] - box.highs[loop] for loop in order}
     padded = [loop for loop in order if before[loop] or after[loop]]
@@ -169,9 +174,13 @@ def load_box(
             f"{most} around its last two loops"
         )
     dims = [Dim(box.extents[loop], dram[1][loop], sram[1][loop]) for loop in order]
-    row = order[-1]
-    top, bottom = (before[order[-2]], after[order[-2]]) if len(order) > 1 else (0, 0)
-    pads = Pads(top, bottom, before[row], after[row])
+    ends = [(before[loop], after[loop]) for loop in order]
+    element = memory.element_bytes(queue.config)
+    if not dims or dims[-1].dram_bytes != element:  # a column: its rows hold one element each
+        dims.append(Dim(1, element, 1))
+        ends.append((0, 0))
+    (top, bottom), (left, right) = [(0, 0), (0, 0), *ends][-2:]
+    pads = Pads(top, bottom, left, right)
     queue.load_nd(memory, sram[0], dram[0] + box.offset(dram[1]), dims, pads)
 
 

@@ -17,7 +17,7 @@ Env: TypeAlias = dict[Axis, int]
 Number: TypeAlias = Callable[[Env], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Access:
     """How a block's loops move through a buffer, in tiles.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from operator import mul
 from typing import TypeAlias
 
 from ...isa.instructions import Memory
@@ -73,6 +74,7 @@ class _Emitter:
         self.env: Env = {}
         self.base: dict[Buffer, int] = {}
         self.strides: dict[Buffer, tuple[int, ...]] = {}
+        self.steps: dict[tuple[Access, tuple[int, ...]], list[int]] = {}
         for buffer in kernel.program.tensors:
             self._place(buffer, places)
 
@@ -203,10 +205,11 @@ class _Emitter:
         base = self.base[access.buffer]
         for index, stride in zip(access.bases, strides, strict=True):
             base += index(env) * stride
-        return base, [
-            sum(step * stride for step, stride in zip(steps, strides, strict=True))
-            for steps in access.steps
-        ]
+        known = self.steps.get((access, strides))
+        if known is None:
+            known = [sum(map(mul, steps, strides)) for steps in access.steps]
+            self.steps[access, strides] = known
+        return base, known
 
 
 def _sram_step(dim: Dim) -> int:

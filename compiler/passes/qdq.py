@@ -14,6 +14,8 @@ from .quantize_emit import IntegerWriter, Quantization, Quantized, Weights
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection
 from .quantize_numbers import Reals
 
+EXACT = 2.0**-12
+"""Units of the last place: what of the error of requantization is not worth another pass."""
 UINT8_SHIFT = 128
 """uint8 is held as int8: integer and zero point are both this much less."""
 
@@ -43,7 +45,7 @@ class _Reader:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.writer = IntegerWriter(graph, lambda value: None, self._weights_of, best=True)
+        self.writer = IntegerWriter(graph, lambda value: None, self._weights_of, target=EXACT, exact=True)
         self.reals: dict[Value, Reals | None] = {}
         self.waiting: dict[Node, Group] = {}
         self.grouped: set[Node] = set()

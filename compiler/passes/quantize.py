@@ -11,9 +11,10 @@ from ..graph import DType, Graph, GraphError, Node, Value
 from .quantize_calibrate import Calibration, Histogram, observe
 from .quantize_emit import IntegerWriter, Quantization, Weights
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection, macs
-from .quantize_numbers import Reals
 
 WEIGHT_MAX = 127
+GOOD_ENOUGH = 1 / 8
+"""Units of the last place: for less predicted error no pass over the outputs is added."""
 LEAST_CHANNEL = 2.0**-10
 """No channel's weights get a scale smaller than this part of the largest channel's."""
 GREATEST_BIAS = 1 << 24
@@ -69,7 +70,7 @@ def quantize(
         array = graph.constants.get(group.anchor.inputs[1])
         return None if array is None else quantized_weights(array, group, operand.scale)
 
-    writer = IntegerWriter(graph, meaning_of, weights_of, best=False)
+    writer = IntegerWriter(graph, meaning_of, weights_of, target=GOOD_ENOUGH, exact=False)
     groups = {group.nodes[-1]: group for group in plan.groups}
     inner = {node for group in plan.groups for node in group.nodes[:-1]}
     for node in graph.nodes:

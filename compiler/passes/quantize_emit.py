@@ -1,6 +1,6 @@
 """Writing an integer graph: groups as chains of integer primitives, the rest in float between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isinf
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..builder import GraphBuilder
 from ..graph import DType, Graph, GraphError, Node, Value
-from ..ops.elementwise import Add, Cast, Maximum, Minimum, Mul, ShiftRight
+from ..ops.elementwise import Add, Cast, Maximum, Minimum, Mul
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.shape import Concat, Pad
 from .quantize_groups import Group
-from .quantize_numbers import Reals, Requantization, Term, requantize
+from .quantize_numbers import Reals, Step, Steps, Sum, Term, requantize
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -79,8 +79,8 @@ class IntegerWriter:
     weights_of : function
         The integer weights of a group's anchor, given the meaning of its operand; None when it has
         none.
-    best : bool
-        Spend operations on accuracy (see `quantize_numbers.requantize`).
+    target, exact
+        What accuracy is worth (see `quantize_numbers.requantize`).
     """
 
     def __init__(
@@ -89,11 +89,13 @@ class IntegerWriter:
         meaning_of: Callable[[Value], Quantization | None],
         weights_of: Callable[[Group, Quantization], Weights | None],
         *,
-        best: bool,
+        target: float,
+        exact: bool,
     ):
         self.graph = graph
         self.builder = GraphBuilder(graph.name)
-        self.meaning_of, self.weights_of, self.best = meaning_of, weights_of, best
+        self.meaning_of, self.weights_of = meaning_of, weights_of
+        self.target, self.exact = target, exact
         self.integer: dict[Value, Quantized] = {}
         self.float: dict[Value, Value] = {}
         self.errors: dict[str, float] = {}
@@ -195,7 +197,8 @@ class IntegerWriter:
         scale = total.scale * group.factor / meaning.scale
         offset = group.offset / meaning.scale + meaning.zero_point - total.correction * scale
         acc = Term(total.low, total.high, np.asarray(scale, np.float64))
-        addends: list[tuple[Quantized, Term]] = []
+        addends: list[Value] = []
+        terms: list[Term] = []
         if group.addend is not None:
             operand = self.as_integer(group.addend.value)
             if operand is None:
@@ -203,52 +206,37 @@ class IntegerWriter:
             factor = operand.meaning.scale * group.addend.factor / meaning.scale
             offset = offset - operand.meaning.zero_point * factor
             limits = np.asarray(operand.low), np.asarray(operand.high)
-            addends.append((operand, Term(*limits, np.asarray(factor))))
+            terms.append(Term(*limits, np.asarray(factor)))
+            addends.append(operand.value)
         low = meaning.nearest(group.low) if group.low != -inf else INT8_MIN
         high = meaning.nearest(group.high) if group.high != inf else INT8_MAX
         numbers = requantize(
-            acc, [term for _, term in addends], offset, low, high,
-            best=self.best, biased=total.biased,
+            Sum(acc, tuple(terms), np.asarray(offset, np.float64), low, high),
+            target=self.target, exact=self.exact, biased=total.biased,
         )  # fmt: skip
         if numbers is None:
             return None
         self.errors[group.layer] = max(numbers.error, self.errors.get(group.layer, 0.0))
         name = f"{group.last.name}.int8"
-        out = self._chain(total.value, [item for item, _ in addends], numbers, group.layer, name)
+        out = self._chain(total.value, addends, numbers.steps, group.layer, name)
         return Quantized(out, meaning, numbers.least, numbers.greatest)
 
     def _chain(
-        self,
-        value: Value,
-        addends: list[Quantized],
-        numbers: Requantization,
-        layer: str,
-        name: str,
+        self, value: Value, addends: Sequence[Value], steps: Steps, layer: str, name: str
     ) -> Value:
         builder = self.builder
 
-        def constant(array: NDArray[np.int64] | int) -> Value:
-            return builder.constant(np.asarray(array, np.int32), f"{layer}.const")
+        def constant(number: NDArray[np.int64] | int) -> Value:
+            return builder.constant(np.asarray(number, np.int32), f"{layer}.const")
 
-        if numbers.bias is not None:
-            value = builder.add(Add(), value, constant(numbers.bias), layer=layer)
-        if numbers.pre_shift:
-            value = builder.add(ShiftRight(), value, constant(numbers.pre_shift), layer=layer)
-        if numbers.multiplier is not None:
-            value = builder.add(Mul(), value, constant(numbers.multiplier), layer=layer)
-        for operand, k in zip(addends, numbers.addends, strict=True):
-            wide = builder.add(Cast(DType.INT32), operand.value, layer=layer)
-            if k != 1:
-                wide = builder.add(Mul(), wide, constant(k), layer=layer)
+        for step in steps:
+            if isinstance(step, Step):
+                value = builder.add(step.op, value, constant(step.operand), layer=layer)
+                continue
+            wide = builder.add(Cast(DType.INT32), addends[step.index], layer=layer)
+            if step.factor != 1:
+                wide = builder.add(Mul(), wide, constant(step.factor), layer=layer)
             value = builder.add(Add(), value, wide, layer=layer)
-        if numbers.constant is not None:
-            value = builder.add(Add(), value, constant(numbers.constant), layer=layer)
-        if numbers.shift:
-            value = builder.add(ShiftRight(), value, constant(numbers.shift), layer=layer)
-        if numbers.low is not None:
-            value = builder.add(Maximum(), value, constant(numbers.low), layer=layer)
-        if numbers.high is not None:
-            value = builder.add(Minimum(), value, constant(numbers.high), layer=layer)
         return builder.add(Cast(DType.INT8), value, layer=layer, name=name)
 
     def _sum(self, group: Group) -> _Sum | None:

@@ -153,13 +153,16 @@ class Layer:
     def halo(self) -> int | None:
         """What the input must be surrounded with in memory; None where the loads pad with zeros.
 
-        Loads pad with up to 15 zeros. A zero point that is not zero, or wider padding, has to
-        lie in memory around the image. Maximum pooling clips its windows instead.
+        Loads pad with up to 15 zeros. A zero point that is not zero, and padding so wide that
+        whole windows lie in it, has to be in memory around the image. Maximum pooling clips its
+        windows instead.
         """
         op = self.anchor.op if self.anchor else None
         if not isinstance(op, Conv2d | SumPool2d) or not any(op.pads):
             return None
-        return op.pad_value if op.pad_value != 0 or max(op.pads) > MAX_PAD else None
+        spans = [(k - 1) * d + 1 for k, d in zip(self.window, self.dilations, strict=True)]
+        wide = any(pad >= min(spans[i % 2], MAX_PAD + 1) for i, pad in enumerate(op.pads))
+        return op.pad_value if op.pad_value != 0 or wide else None
 
     @property
     def macs(self) -> int:
@@ -243,7 +246,7 @@ def match(group: Group, graph: Graph) -> Layer:
 def _check_ends(group: Group) -> Value:
     if len(group.outputs) != 1 or group.outputs[0].dtype is not DType.INT8:
         kinds = ", ".join(value.dtype.value for value in group.outputs)
-        raise Unsupported(f"its results are {kinds}; VTA stores one int8 tensor")
+        raise Unsupported(f"it gives {kinds}; VTA stores one int8 tensor")
     for value in (*group.inputs, *group.outputs):
         if value.dtype is not DType.INT8:
             raise Unsupported(f"it reads {value.dtype.value}; VTA loads int8")

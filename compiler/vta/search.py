@@ -1,5 +1,6 @@
 """The best tiling of a layer: many by estimate, the best few by the cycle model itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from .layer import Layer
 from .template import Expressions, express, plan
 from .tiling import Tiling, TilingError, Workload, candidates
 
-_MOST_TRIED = 400
+_MOST_TRIED = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,8 @@ class Search:
         tried = measured = 0
         last = -1
         refusal = ""
-        for index in range(len(ranked)):
-            if tried >= _MOST_TRIED and best is not None or measured >= self.measured:
+        for index in _order(len(ranked)):
+            if measured >= self.measured or (best is not None and tried >= _MOST_TRIED):
                 break
             if best is not None and ranked.cycles[index] == last:
                 continue  # one of those whose estimates are equal
@@ -98,6 +99,12 @@ class Search:
                 f"none of {tried} tilings of {layer.name} could be built: {refusal}"
             )
         return best
+
+
+def _order(count: int) -> Iterator[int]:
+    """Yield the best estimates, then, should none of them build, some of all the rest."""
+    yield from range(min(count, _MOST_TRIED))
+    yield from range(_MOST_TRIED, count, max(1, count // _MOST_TRIED))
 
 
 def measure(kernel: Kernel, made: Expressions, config: Config) -> int:

@@ -160,7 +160,7 @@ def _pooling(layer: Layer, config: Config, shape: tuple[int, ...], made: Express
     if _padded(layer):
         padded = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
         wide = compute(
-            "wide", padded, lambda *axes: cast(_shifted(layer, stored, axes), Type.INT32)
+            "wide", padded, lambda *axes: _shifted(layer, stored, axes, Type.INT32)
         )
     else:
         wide = compute("wide", stored.shape, lambda *axes: cast(stored[axes], Type.INT32))
@@ -194,7 +194,7 @@ def _padded(layer: Layer) -> bool:
 
 def _pad(layer: Layer, stored: Tensor) -> Tensor:
     shape = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
-    return compute("pad", shape, lambda *axes: _shifted(layer, stored, axes))
+    return compute("pad", shape, lambda *axes: _shifted(layer, stored, axes, Type.INT8))
 
 
 def _padded_extents(layer: Layer, stored: Tensor) -> tuple[int, int]:
@@ -202,12 +202,12 @@ def _padded_extents(layer: Layer, stored: Tensor) -> tuple[int, int]:
     return stored.shape[2] + top + bottom, stored.shape[3] + left + right
 
 
-def _shifted(layer: Layer, stored: Tensor, axes: tuple[Expr, ...]) -> Expr:
+def _shifted(layer: Layer, stored: Tensor, axes: tuple[Expr, ...], kind: Type) -> Expr:
     n, c, y, x, b, j = axes
     top, left = layer.pads[:2]
     rows, cols = stored.shape[2:4]
     inside = all_of(y >= top, y < rows + top, x >= left, x < cols + left)
-    return select(inside, stored[n, c, y - top, x - left, b, j], 0)
+    return select(inside, cast(stored[n, c, y - top, x - left, b, j], kind), 0)
 
 
 def _elementwise(
@@ -270,9 +270,9 @@ def pack_vector(vector: npt.NDArray[np.int32], config: Config) -> npt.NDArray[np
 def plan(made: Expressions, tiling: Tiling) -> Schedule:
     """Return the schedule that computes a layer's expressions tile by tile.
 
-        for n, blocks, rows, cols:             (blocks inside where channels are not outer)
+        load constants                           (where all of them fit; else for each tile)
+        for n, blocks, rows, cols:               (blocks inside where channels are not outer)
           for two virtual threads:
-            load constants
             for depth, window:  load weights, inputs; multiply
             element-wise steps; store
     """
@@ -307,7 +307,8 @@ def plan(made: Expressions, tiling: Tiling) -> Schedule:
         s = s.compute_at(stage, out, tile)
     for vector in made.vectors:
         s, held = s.cache_read(vector, Scope.ACC)
-        s = s.compute_at(held, out, tile)
+        if not tiling.hold_vectors:
+            s = s.compute_at(held, out, tile)
     if made.weights is not None:
         s = _plan_sum(s, made, tiling, outer)
     elif made.first is not None:

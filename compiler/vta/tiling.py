@@ -18,6 +18,9 @@ Columns = dict[str, Ints]
 _STEP_CYCLES = 24
 """Fixed cost of a tile's step: instructions started, pipelines filled, tokens passed."""
 
+_LOAD_CYCLES = 48
+"""What the compute unit waits for the memory in each of its loads."""
+
 _BURST_CYCLES = 1
 """What a row of a transfer costs beyond its words."""
 
@@ -106,6 +109,7 @@ class Tiling:
     `blocks`, `rows` and `cols` cut the output, `depth`, `window_rows` and `window_cols` the sum.
     `channels_outer` says whether the loop over output blocks is outside those over rows and
     columns; keeping weights needs it, keeping inputs needs the other order, both an uncut sum.
+    `hold_vectors` loads the constants of all channels once, before everything else.
     """
 
     blocks: int
@@ -117,6 +121,7 @@ class Tiling:
     channels_outer: bool
     overlap: Overlap
     keep: Keep
+    hold_vectors: bool
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ class Candidates:
             channels_outer=bool(row["channels_outer"]),
             overlap=list(Overlap)[row["overlap"]],
             keep=list(Keep)[row["keep"]],
+            hold_vectors=bool(row["hold_vectors"]),
         )
 
 
@@ -162,6 +168,7 @@ def candidates(work: Workload, config: Config) -> Candidates:
         "channels_outer": np.arange(2),
         "overlap": np.arange(len(Overlap)),
         "keep": np.arange(len(Keep) if work.dense else 1),
+        "hold_vectors": np.arange(2 if work.vectors else 1),
     }
     mesh = np.meshgrid(*axes.values(), indexing="ij", copy=False)
     columns: Columns = {
@@ -189,15 +196,17 @@ def buffer_use(work: Workload, columns: Columns) -> dict[str, Ints]:
     in_tiles = _in_rows(work, columns) * _in_cols(work, columns) * columns["depth"]
     out_tiles = columns["blocks"] * columns["rows"] * columns["cols"]
     acc = out_tiles * max(1 + work.residuals if work.dense else work.residuals, 1)
-    acc = acc + columns["blocks"] * work.vectors
     if work.pooled:
         acc = acc + in_tiles * columns["blocks"]
+    held = columns["hold_vectors"] == 1
+    vectors = np.where(held, work.out_blocks, copies * columns["blocks"]) * work.vectors
+    acc = copies * acc + vectors
     if not work.dense:
-        return {"acc": copies * acc}
+        return {"acc": acc}
     weights = (
         columns["blocks"] * columns["depth"] * columns["window_rows"] * columns["window_cols"]
     )
-    return {"inp": copies * in_tiles, "wgt": copies * weights, "acc": copies * acc}
+    return {"inp": copies * in_tiles, "wgt": copies * weights, "acc": acc}
 
 
 def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
@@ -225,8 +234,11 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
 
     compute = work.gemm_cycles + outputs * (work.tile_cycles + work.residuals * out_words)
     compute = compute + tiles * steps * _STEP_CYCLES
-    vector_words = columns["blocks"] * work.vectors * -(-config.acc_tile_bytes // bus)
-    compute = compute + tiles * (vector_words + (_STEP_CYCLES if work.vectors else 0))
+    vector_words = work.vectors * -(-config.acc_tile_bytes // bus)
+    each = tiles * (columns["blocks"] * vector_words + work.vectors * _LOAD_CYCLES)
+    once = work.out_blocks * vector_words + work.vectors * _LOAD_CYCLES
+    compute = compute + np.where(columns["hold_vectors"] == 1, once, each)
+    compute = compute + tiles * work.residuals * _LOAD_CYCLES
     if work.pooled:
         compute = compute + tiles * columns["blocks"] * inp_step
     store = outputs * out_words

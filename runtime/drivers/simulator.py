@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...isa.config import PAGE_BYTES, Config
+from ...sim.errors import ProgramError
 from ...sim.machine import DEFAULT_MEMORY_LATENCY, Counters, Machine
 from ..buffers import Heap
 from .device import DeviceError, RunResult
@@ -76,7 +77,11 @@ class Simulator:
         `compute_token_prev_cycles`, `gemm_cycles`, `load_words` and so on, the fields of
         `sim.machine.Cycles`.
         """
-        result = self.machine.run(insns, timing=self.timing, record=self.timing and self.record)
+        try:
+            result = self.machine.run(insns, timing=self.timing, record=self.timing and self.record)
+        except ProgramError:
+            self.machine.reset()  # tokens of a program that broke off must not reach the next one
+            raise
         counters = _flat(result.counters)
         self._counters.update(counters)
         return RunResult(result.cycles, counters, result.starts, result.ends)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vtakit.isa.config import PRESETS, Config
 from vtakit.isa.fields import FieldError, Format, slots
-from vtakit.isa.instructions import FORMATS, Finish, Gemm, Instruction, Load, Opcode, Uop, decode
+from vtakit.isa.instructions import FORMATS, Finish, Gemm, Instruction, Load, Uop, decode
 from vtakit.isa.stream import (
     decode_stream,
     decode_uops,
@@ -118,4 +118,5 @@ def test_errors_name_word_field_and_limits() -> None:
         pack(Gemm, {"imm": [1]}, config)
     with pytest.raises(FieldError, match=re.escape("uint8 (3, 8); they must be uint8 of shape")):
         words(np.zeros((3, 8), np.uint8))
-    assert int(Opcode.GEMM) == 2
+    with pytest.raises(FieldError, match=re.escape("uint8 (7,); they must be uint8 (4 n)")):
+        decode_uops(np.zeros(7, np.uint8), config)

@@ -7,9 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pytest
-from vtakit.isa.config import Config
+from vtakit.isa.config import PAGE_BYTES, Config
 from vtakit.isa.instructions import Memory, Opcode, Unit
 from vtakit.isa.stream import Columns, decode_stream, decode_uops
+from vtakit.runtime.stream import Stream
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -46,8 +47,7 @@ class Interleaver:
             found: list[tuple[Unit, Unit]] = []
             for side, peer in (("prev", unit - 1), ("next", unit + 1)):
                 if fields[f"{kind}_{side}"][i]:
-                    pair = (Unit(peer), unit)
-                    found.append(pair if kind == "pop" else pair[::-1])
+                    found.append((Unit(peer), unit) if kind == "pop" else (unit, Unit(peer)))
             return found
 
         def ready(unit: Unit) -> bool:
@@ -153,6 +153,20 @@ def interleave(config: Config, dram: Bytes, insns: Bytes, seed: int) -> Bytes:
     return after
 
 
+def bind_stream(stream: Stream, dram: Bytes) -> tuple[Bytes, Bytes]:
+    """Return memory with `dram` from page 1 on and the micro-ops after it, and the instructions."""
+    uops = PAGE_BYTES * (2 + dram.size // PAGE_BYTES)
+    memory = np.zeros(uops + stream.uops.size, np.uint8)
+    memory[PAGE_BYTES : PAGE_BYTES + dram.size] = dram
+    memory[uops:] = stream.uops
+    return memory, stream.relocate(PAGE_BYTES, uops)
+
+
+@pytest.fixture(scope="session")
+def bind() -> Callable[[Stream, Bytes], tuple[Bytes, Bytes]]:
+    return bind_stream
+
+
 @pytest.fixture(scope="session")
 def run_interleaved() -> Callable[[Config, Bytes, Bytes, int], Bytes]:
     return interleave
@@ -161,8 +175,3 @@ def run_interleaved() -> Callable[[Config, Bytes, Bytes, int], Bytes]:
 @pytest.fixture(scope="session")
 def stuck() -> type[Exception]:
     return Stuck
-
-
-@pytest.fixture(scope="session")
-def interleaver() -> type[Interleaver]:
-    return Interleaver

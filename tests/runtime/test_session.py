@@ -222,6 +222,8 @@ def test_a_saved_module_is_the_same_module(tmp_path: Path) -> None:
     module = replace(two_layers(TINY), constants={"unused": np.arange(6.0).reshape(2, 3)})
     module.save(tmp_path / "a")
     loaded = Module.load(tmp_path / "a")
+    loaded.save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     plain = ("name", "config", "inputs", "outputs", "values", "arena_bytes", "tensors")
     for name in plain:
         assert getattr(loaded, name) == getattr(module, name)

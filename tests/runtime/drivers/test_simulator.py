@@ -10,6 +10,7 @@ from vtakit.runtime.drivers.find import DRIVERS, DeviceOptions, open_device
 from vtakit.runtime.drivers.simulator import Simulator
 from vtakit.runtime.kernel import Axis, Nest
 from vtakit.runtime.queue import CommandQueue
+from vtakit.sim.errors import ProgramError
 
 TINY = PRESETS["tiny"]
 
@@ -46,6 +47,23 @@ def test_memory_is_what_was_written_and_page_0_is_never_given() -> None:
         device.read(1 << 20, 4)
 
 
+def test_a_program_that_breaks_off_leaves_no_tokens_to_the_next() -> None:
+    queue = CommandQueue(TINY)
+    queue.load(Memory.INP, 0, 0, x_size=1)
+    queue.gemm(Nest(()))
+    stream = queue.finish()
+    with Simulator(TINY, dram_bytes=1 << 20) as device:
+        device.write(8192, stream.uops)
+        insns = stream.relocate(4096, 8192)
+        broken = insns.copy()
+        broken[-1, 0] |= 1 << 4  # FINISH waits for a token that STORE never gives
+        for _ in range(2):
+            with pytest.raises(ProgramError):
+                device.run(broken)
+            device.run(insns)
+            assert not any(device.machine.tokens.values())
+
+
 @pytest.mark.parametrize("timing", [True, False])
 def test_a_run_counts_and_counts_add_up(timing: bool) -> None:
     queue = CommandQueue(TINY)
@@ -70,3 +88,10 @@ def test_a_run_counts_and_counts_add_up(timing: bool) -> None:
             ends = results[0].ends
             assert ends is not None
             assert results[0].cycles == ends.max()
+            for unit in ("load", "compute", "store"):
+                cycles = {
+                    name: count
+                    for name, count in results[0].counters.items()
+                    if name.startswith(f"{unit}_") and name.endswith("_cycles")
+                }
+                assert sum(cycles.values()) == results[0].cycles

@@ -1,0 +1,135 @@
+"""What the timing model knows while a program runs, as one record; see TIMING.md.
+
+Times are cycles; `NEVER` stands for what is not decided yet. Rings are indexed by a running number
+modulo their length.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .costs import BURSTS_IN_FLIGHT, FETCH_BUFFER_BURSTS
+from .queues import IN_FLIGHT, TOKEN_QUEUES, UNITS
+from .state import I64
+
+Clock: TypeAlias = Any
+"""A record of `CLOCK` in compiled code."""
+
+NEVER = 1 << 62
+
+# Who reads memory: two of the units, under their own numbers, and fetch
+FETCH, READERS = 2, 3
+
+# What a unit spends its cycles on: columns of `spent`
+BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
+SPENT = 7
+
+BURSTS = 64
+"""Read bursts remembered: enough for those that hold the last `WORDS_IN_FLIGHT` words, and a power
+of two."""
+
+_int, _units, _readers = np.int64, (np.int64, UNITS), (np.int64, READERS)
+_queues = (np.int64, len(TOKEN_QUEUES))
+CLOCK = np.dtype(
+    [
+        ("latency", _int),
+        # fetch
+        ("fetched", _int),  # instructions handed to command queues
+        ("dispatched_at", _int),  # cycle of the last one
+        ("bursts", _int),  # granted
+        ("fetch_data", _int, FETCH_BUFFER_BURSTS),  # cycle of a burst's first word
+        ("drained_at", _int, FETCH_BUFFER_BURSTS),  # cycle after the dispatch of its last
+        # command queues: for each place, the cycle from which the unit sees the instruction in it
+        # or, once that has started, the cycle in which it did
+        ("places", _int),  # address, int64 (UNITS, command_depth)
+        ("place_in", *_units),  # of the next to be dispatched
+        ("place_out", *_units),  # of the next to start
+        # token queues: for each place, the cycle from which the token in it can be taken or, once
+        # it has been, the cycle in which it was
+        ("token_places", _int),  # address, int64 (4, token_depth)
+        ("token_in", *_queues),
+        ("token_out", *_queues),
+        # units
+        ("due", *_units),  # cycle in which the next instruction starts
+        ("started_at", *_units),  # of the last one
+        ("front_free", *_units),  # cycle from which its front lets the next one start
+        ("written", *_units),  # instructions whose effects' time is known
+        ("written_at", *_units),  # of the last one of these
+        ("ended_at", *_units),  # of the last one whose end is known
+        ("written_ring", _int, (UNITS, IN_FLIGHT)),
+        ("end_ring", _int, (UNITS, IN_FLIGHT)),
+        ("applied", *_units),  # instructions whose effects have been applied
+        ("to_apply", *_units),  # index of the next one
+        ("spent", _int, (UNITS, SPENT)),
+        # read channel
+        ("request_at", *_readers),  # cycle from which each wants its next burst
+        ("request_free", _int),  # cycle from which the channel takes a request
+        ("read_free", _int),  # cycle from which the data bus is free
+        ("read_bursts", _int),
+        ("read_words", _int),
+        ("credit", _int),  # the burst with the word whose arrival lets the next request go
+        ("burst_words", _int, BURSTS),  # words requested, up to and with each burst
+        ("burst_end", _int, BURSTS),  # cycle after each burst's last word
+        ("words_read", *_readers),
+        # what a LOAD still has to do, by unit
+        ("address", _int, 2),
+        ("row_end", _int, 2),
+        ("row_address", _int, 2),
+        ("row_bytes", _int, 2),
+        ("pitch", _int, 2),
+        ("rows_left", _int, 2),
+        ("pads_left", _int, 2),
+        ("pad_from", _int, 2),
+        ("pads_done", _int, 2),
+        # write channel
+        ("write_bursts", _int),
+        ("write_words", _int),
+        ("response_at", _int, BURSTS_IN_FLIGHT),
+        # compute
+        ("gemm_cycles", _int),
+        ("alu_cycles", _int),
+        ("operand_hits", _int),
+        # record of starts and ends
+        ("starts", _int),  # address, int64 (n), or 0
+        ("ends", _int),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """A clock at cycle 0 and the arrays whose addresses are in it."""
+
+    record: np.void
+    places: I64
+    token_places: I64
+    starts: I64
+    ends: I64
+
+
+def new_times(m: np.void, latency: int, *, record: bool) -> Times:
+    """Return the clock for a run of the machine of a record of `state.STATE`."""
+    n = int(m["count"]) if record else 0
+    times = Times(
+        np.zeros(1, CLOCK)[0],
+        np.full((UNITS, int(m["command_depth"])), -1, np.int64),
+        np.full((len(TOKEN_QUEUES), int(m["token_depth"])), -1, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+    )
+    t = times.record
+    t["latency"] = latency
+    t["dispatched_at"] = -1
+    t["written_at"] = -1
+    t["due"] = NEVER
+    t["request_at"] = NEVER
+    t["request_at"][FETCH] = 0
+    for queue, tokens in enumerate(m["tokens"].tolist()):
+        times.token_places[queue, :tokens] = 0
+        t["token_in"][queue] = tokens % int(m["token_depth"])
+    t["places"] = times.places.ctypes.data
+    t["token_places"] = times.token_places.ctypes.data
+    if record:
+        t["starts"], t["ends"] = times.starts.ctypes.data, times.ends.ctypes.data
+    return times

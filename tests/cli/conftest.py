@@ -1,0 +1,57 @@
+"""The command as a function, and as a program beside a shell."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from vtakit.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+
+
+class Ran(NamedTuple):
+    """What a command line came to."""
+
+    status: int
+    out: str
+    err: str
+
+
+Vtakit = Callable[..., Ran]
+
+
+@pytest.fixture
+def vtakit(capsys: pytest.CaptureFixture[str]) -> Vtakit:
+    """Run the command in this process."""
+
+    def run(*words: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return Ran(left.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment in which a shell in `tmp_path` finds the program `vtakit`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "vtakit"
+    script.write_text(
+        f"#!/bin/sh\nexec '{sys.executable}' -c 'from vtakit.cli.main import main; main()' \"$@\"\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.chdir(tmp_path)
+    return {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "tests" / ".root"),
+    }

@@ -1,0 +1,151 @@
+"""Emitted programs compute what NumPy computes, on the functional and on the timed machine."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from vtakit.compiler.emit.vta import Place, emit
+from vtakit.compiler.expr import Type, cast, elementwise, placeholder
+from vtakit.compiler.kernel import build
+from vtakit.compiler.schedule import Schedule, ScheduleError, Scope
+from vtakit.isa.config import PRESETS, Config
+from vtakit.isa.instructions import Opcode
+from vtakit.isa.stream import decode_stream
+from vtakit.runtime.queue import CommandQueue
+
+from .tensor_programs import Operator, Tiles, addition, conv, pool, run, scheduled
+
+CONFIGS = {name: PRESETS[name] for name in ("tiny", "small", "default", "batch2", "big")}
+TINY = Tiles(o=1, y=3, x=3, c=1, double=False, split_window=True, constants_outside=False)
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def config(request: pytest.FixtureRequest) -> Config:
+    return request.param
+
+
+def assert_computes(op: Operator, tiles: Tiles, config: Config) -> None:
+    kernel = build(scheduled(op, tiles), config)
+    for timing in (False, True):
+        output, _ = run(kernel, op.given, op.out, timing=timing)
+        np.testing.assert_array_equal(output, op.wanted)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"),
+    [
+        ((3, 3), (1, 1), (1, 1, 1, 1)),
+        ((3, 3), (2, 2), (1, 1, 1, 1)),
+        ((1, 1), (1, 1), (0, 0, 0, 0)),
+        ((1, 1), (2, 2), (0, 0, 0, 0)),
+        ((5, 3), (1, 2), (2, 0, 3, 1)),
+        ((2, 7), (3, 1), (0, 3, 1, 3)),
+    ],
+)
+def test_convolutions_of_any_kernel_stride_and_padding(
+    config: Config,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+) -> None:
+    op = conv(config, c=2, o=2, kernel=kernel, stride=stride, pads=pads, rows=9, cols=8)
+    assert_computes(op, TINY, config)
+
+
+@pytest.mark.parametrize("threads", ["o", "y", "x"])
+def test_virtual_threads_over_any_outer_loop(config: Config, threads: str) -> None:
+    op = conv(config, c=2, o=3, rows=7, cols=7, residual=True)
+    tiles = Tiles(o=1, y=2, x=3, c=1, threads=threads, double=False, split_window=True)
+    assert_computes(op, replace(tiles, constants_outside=False), config)
+
+
+@pytest.mark.parametrize("keep", ["", "weights", "inputs"])
+def test_operands_that_stay_while_the_other_changes(keep: str) -> None:
+    order = ("y", "x", "o") if keep == "inputs" else ("o", "y", "x")
+    for name in ("small", "default", "batch2", "big"):
+        op = conv(CONFIGS[name], c=2, o=3, rows=6, cols=5)
+        assert_computes(op, Tiles(o=1, y=3, x=5, c=2, keep=keep, order=order), CONFIGS[name])
+
+
+def test_a_dense_layer_is_a_convolution_of_one_position(config: Config) -> None:
+    op = conv(config, c=5, o=4, rows=1, cols=1, kernel=(1, 1), pads=(0, 0, 0, 0))
+    assert_computes(op, Tiles(o=3, y=1, x=1, c=2), config)
+
+
+@pytest.mark.parametrize("largest", [True, False], ids=["max", "sum"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"),
+    [
+        ((3, 3), (2, 2), (1, 1, 1, 1)),
+        ((2, 2), (2, 2), (0, 0, 0, 0)),
+        ((3, 2), (1, 1), (0, 1, 2, 0)),
+        ((7, 8), (1, 1), (0, 0, 0, 0)),
+    ],
+)
+def test_poolings(
+    config: Config,
+    largest: bool,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+) -> None:
+    op = pool(config, largest_=largest, kernel=kernel, stride=stride, pads=pads)
+    out_rows, out_cols = op.out.shape[2:4]
+    tiles = Tiles(o=1, y=min(2, out_rows), x=min(3, out_cols), double=config.acc_depth > 200)
+    assert_computes(op, tiles, config)
+    if largest:
+        assert_computes(op, replace(tiles, o=1, x=out_cols, threads="y", double=False), config)
+
+
+def test_elementwise_chains_with_an_operand_used_twice(config: Config) -> None:
+    assert_computes(addition(config), Tiles(o=1, y=3, x=4), config)
+    assert_computes(addition(config), Tiles(o=1, y=2, x=4, threads="o", double=False), config)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_schedule_of_any_convolution(data: st.DataObject) -> None:
+    config = CONFIGS[data.draw(st.sampled_from(["tiny", "small", "default", "batch2"]))]
+    kernel = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    op = conv(
+        config,
+        n=data.draw(st.integers(1, 2)),
+        c=data.draw(st.integers(1, 3)),
+        o=data.draw(st.integers(1, 3)),
+        rows=data.draw(st.integers(4, 9)),
+        cols=data.draw(st.integers(4, 9)),
+        kernel=kernel,
+        stride=data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        pads=data.draw(st.tuples(*[st.integers(0, 2)] * 4)),
+        residual=data.draw(st.booleans()),
+        seed=data.draw(st.integers(0, 1000)),
+    )
+    tiles = data.draw(tilings())
+    try:
+        kernel_ = build(scheduled(op, tiles), config)
+    except ScheduleError as error:
+        assert "too few" in str(error), error
+        assume(False)
+        return
+    output, _ = run(kernel_, op.given, op.out, timing=data.draw(st.booleans()))
+    np.testing.assert_array_equal(output, op.wanted)
+
+
+@st.composite
+def tilings(draw: st.DrawFn) -> Tiles:
+    keep = draw(st.sampled_from(["", "", "weights", "inputs"]))
+    split = draw(st.booleans())
+    return Tiles(
+        o=draw(st.integers(1, 3)),
+        y=draw(st.integers(1, 5)),
+        x=draw(st.integers(1, 5)),
+        c=draw(st.integers(1, 3)),
+        order=draw(st.permutations(["o", "y", "x"]).map(tuple)),
+        threads=draw(st.sampled_from(["", "o", "y", "x"])),
+        double=draw(st.booleans()),
+        keep=keep,
+        split_window=split,
+        constants_outside=draw(st.booleans()),
+    )
