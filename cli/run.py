@@ -183,11 +183,14 @@ def _save(path: Path, outputs: Mapping[str, NDArray[Any]]) -> None:
 
 def _trace(path: Path, compiled: Compiled, report: RunReport) -> None:
     from ..runtime.module import DeviceStep
-    from ..sim.trace import write_trace
+    from ..sim.trace import Run, write_traces
 
     streams = [step.stream for step in compiled.module.steps if isinstance(step, DeviceStep)]
-    for stream, result in zip(streams, report.results, strict=True):
-        write_trace(path, stream.insns, result, stream.config)
+    runs = [
+        Run(stream.insns, result, [(mark.layer, mark.begin) for mark in stream.marks])
+        for stream, result in zip(streams, report.results, strict=True)
+    ]
+    write_traces(path, runs, compiled.module.config)
 
 
 def _print(

@@ -8,8 +8,10 @@ form and drops what can never be the least, for which it needs only the axes' ex
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
-from .expr import Axis, Binary, BinaryOp, Const, Expr, Read, Select, Type, rewrite, walk
+from .expr import Axis, Binary, BinaryOp, Const, Expr, Read, Select, Type
+from .walk import rewrite, walk
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Affine:
     terms: tuple[tuple[Expr, int], ...] = ()
 
     def __add__(self, other: "Affine") -> "Affine":
+        if not other.terms:
+            return Affine(self.constant + other.constant, self.terms)
         terms = dict(self.terms)
         for atom, coefficient in other.terms:
             terms[atom] = terms.get(atom, 0) + coefficient
@@ -68,6 +72,13 @@ class Affine:
             low += min(least * coefficient, most * coefficient)
             high += max(least * coefficient, most * coefficient)
         return low, high
+
+    def compared(self, op: BinaryOp) -> Expr:
+        """Return the condition `self op 0` with nothing negative on either side."""
+        left = tuple((atom, c) for atom, c in self.terms if c > 0)
+        right = tuple((atom, -c) for atom, c in self.terms if c < 0)
+        a = Affine(max(self.constant, 0), left)
+        return Binary(op, a.expr(), Affine(max(-self.constant, 0), right).expr())
 
     def expr(self) -> Expr:
         """Return it as an expression, what is added before what is subtracted."""
@@ -205,17 +216,20 @@ _FALSE = Const(0, Type.BOOL)
 
 
 def _condition(op: BinaryOp, a: Expr, b: Expr) -> Expr:
-    low, high = _form(Binary(BinaryOp.SUB, a, b)).limits()
-    match op:
-        case BinaryOp.LT:
-            holds, fails = high < 0, low >= 0
-        case BinaryOp.LE:
-            holds, fails = high <= 0, low > 0
-        case _:
-            holds, fails = low == high == 0, low > 0 or high < 0
-    if holds or fails:
-        return _TRUE if holds else _FALSE
-    return Binary(op, simplify(a), simplify(b))
+    form = _form(Binary(BinaryOp.SUB, a, b))
+    if op is BinaryOp.EQ:
+        low, high = form.limits()
+        if low > 0 or high < 0 or low == high:
+            return _TRUE if low == high == 0 else _FALSE
+        return Binary(op, simplify(a), simplify(b))
+    most = -1 if op is BinaryOp.LT else 0
+    low, high = form.limits()
+    if high <= most or low > most:
+        return _TRUE if high <= most else _FALSE
+    if form.op is BinaryOp.MIN and len(form.parts) > 1:
+        return Binary(op, simplify(a), simplify(b))
+    left = [part.compared(op) for part in form.parts if part.limits()[1] > most]
+    return reduce(lambda first, second: Binary(BinaryOp.AND, first, second), left)
 
 
 def _ends(part: Affine, free: Collection[Axis]) -> tuple[Affine, Affine]:
@@ -255,6 +269,8 @@ class _Form:
         return _Form(op, tuple(a + b for a in self.parts for b in other.parts)).pruned()
 
     def pruned(self) -> "_Form":
+        if len(self.parts) == 1:
+            return self
         sign = 1 if self.op is BinaryOp.MIN else -1
         kept: list[Affine] = []
         for part in dict.fromkeys(self.parts):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from math import gcd
 
 from .affine import Affine, affine, bind, extremes, limits, simplify
-from .expr import Axis, AxisKind, Binary, BinaryOp, Const, Expr, Read, Tensor, reads
+from .expr import Axis, AxisKind, Binary, BinaryOp, Const, Expr, Read, Tensor
 from .loops import Buffer
 from .nests import Nest, nest_of
 from .schedule import LoopKind, Schedule, ScheduleError, Scope, Stage
+from .walk import reads
 
 
 @dataclass(frozen=True)

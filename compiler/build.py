@@ -1,6 +1,6 @@
 """The way from a graph to a module: fuse, partition, pack, plan, choose schedules, emit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,12 +22,14 @@ from .emit.vta import Place, emit
 from .expr import Tensor
 from .graph import Graph, Node, Value
 from .ops.linear import Conv2d, Dense, MatMul
-from .passes.pack import Packed, pack
+from .passes.pack import Halo, Packed, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
 from .passes.sequence import sequence
+from .schedule import ScheduleError
 from .vta.layer import Layer
 from .vta.search import Choice, Search
+from .vta.tiling import TilingError
 
 Progress = Callable[[str, int, int], None]
 """Called with a layer's name, how many layers are done and how many there are."""
@@ -85,19 +87,25 @@ def build_module(
     progress : Progress
         Told after each layer.
     """
-    placed = sequence(partition(graph, config), graph)
-    packed = pack(placed, config)
-    memory = plan_memory(placed, packed, graph, reuse=not keep)
-    writer = _Writer(graph, config, packed, memory, Search(config, measured))
-    total = sum(item.layer is not None for item in placed)
-    done = 0
-    for item in placed:
-        writer.add(item)
-        if item.layer is not None:
-            done += 1
-            if progress is not None:
-                progress(item.layer.name, done, total)
-    return writer.finish()
+    search = Search(config, measured)
+    refused: dict[Value, str] = {}
+    while True:
+        placed = sequence(partition(graph, config, refused), graph)
+        packed = pack(placed, config)
+        memory = plan_memory(placed, packed, graph, reuse=not keep)
+        writer = _Writer(graph, config, packed, memory, search)
+        try:
+            return writer.write(placed, progress or (lambda layer, done, total: None))
+        except _Refused as layer:  # it runs on the CPU: what was planned around it changes
+            refused[layer.output] = str(layer)
+
+
+class _Refused(Exception):
+    """No tiling of the layer that makes `output` gives instructions; says why."""
+
+    def __init__(self, output: Value, reason: str) -> None:
+        super().__init__(reason)
+        self.output = output
 
 
 @dataclass
@@ -128,7 +136,18 @@ class _Writer:
                 offset = self.memory.offsets[packed.value]
                 self.segments.append(Segment(offset, filled.view(np.uint8)))
 
-    def add(self, item: Placed) -> None:
+    def write(self, placed: Sequence[Placed], progress: Progress) -> Compiled:
+        """Append the steps of every group and return the module; raises `_Refused`."""
+        layers = [item.layer.name for item in placed if item.layer is not None]
+        done = 0
+        for item in placed:
+            self._add(item)
+            if item.layer is not None:
+                done += 1
+                progress(item.layer.name, done, len(layers))
+        return self._finish()
+
+    def _add(self, item: Placed) -> None:
         """Append the steps of one group."""
         if item.layer is not None:
             self._add_layer(item.layer)
@@ -137,7 +156,7 @@ class _Writer:
         else:
             self._add_on_host(item)
 
-    def finish(self) -> Compiled:
+    def _finish(self) -> Compiled:
         """Bring the outputs to the host and return the module."""
         for value in self.graph.outputs:
             self._bring_to_host(value, "")
@@ -159,32 +178,38 @@ class _Writer:
     def _add_layer(self, layer: Layer) -> None:
         for value in layer.inputs:
             self._bring_to_device(value, layer.name)
-        choice = self.search.choose(layer)
+        try:
+            self._emit(layer, self.search.choose(layer))
+        except (TilingError, ScheduleError) as error:
+            raise _Refused(layer.output, str(error)) from None
+
+    def _emit(self, layer: Layer, choice: Choice) -> None:
         places: dict[Tensor, Place] = {}
         for value, tensor in choice.made.images.items():
-            packed = self.packed[value]
-            around = layer.pads if value is layer.data and layer.halo is not None else (0, 0, 0, 0)
-            byte = self.memory.offsets[packed.value] + packed.inner_byte(around)
-            places[tensor] = Place(byte, packed.strides)
+            around = value is layer.data and layer.halo is not None
+            places[tensor] = self._place(value, layer.pads if around else (0, 0, 0, 0))
+        if choice.made.added is not None and layer.data is not None:
+            places[choice.made.added] = self._place(layer.data)
         for tensor, array in choice.made.arrays.items():
             offset = self.memory.constant(array.nbytes)
             self.segments.append(Segment(offset, array.reshape(-1).view(np.uint8)))
             places[tensor] = Place(offset)
-        output = self.packed[layer.output]
         assert choice.made.out is not None
-        places[choice.made.out] = Place(
-            self.memory.offsets[output.value] + output.inner_byte(), output.strides
-        )
+        places[choice.made.out] = self._place(layer.output)
         if self.queue is None:
             self.queue = CommandQueue(self.config)
         self.queue.mark(layer.name, layer.macs)
         emit(choice.kernel, self.queue, places)
-        self.on_device.add(output.value)
+        self.on_device.add(self.packed[layer.output].value)
         self.layers.append(
-            LayerInfo(
-                layer.name, layer.kind, "vta", layer.macs, layer.output, choice=choice
-            )
+            LayerInfo(layer.name, layer.kind, "vta", layer.macs, layer.output, choice=choice)
         )
+
+    def _place(self, value: Value, around: Halo = (0, 0, 0, 0)) -> Place:
+        """Return where an image lies, with so much of what is around it."""
+        packed = self.packed[value]
+        byte = self.memory.offsets[packed.value] + packed.inner_byte(around)
+        return Place(byte, packed.strides)
 
     def _add_on_host(self, item: Placed) -> None:
         for value in item.group.inputs:

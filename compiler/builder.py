@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import DType, Graph, GraphError, Node, Op, TensorType, Value
+from .graph import DType, Graph, GraphError, Node, Op, Value
 
 
 class GraphBuilder:
@@ -88,11 +88,6 @@ class GraphBuilder:
     def reserve(self, names: Iterable[str]) -> None:
         """Take names that will be given later, so that no value added before gets one of them."""
         self._names.update(names)
-
-    def type_of(self, op: Op, *inputs: Value) -> TensorType:
-        """Return the type that `op` would give its one output."""
-        (kind,) = op.infer([value.type for value in inputs])
-        return kind
 
     def build(self, outputs: Sequence[Value]) -> Graph:
         """Return the graph, verified and without what no output needs."""

@@ -6,7 +6,7 @@ expression of its axes. How it is computed (order, tiles, memories) is said apar
 
 import enum
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol, TypeAlias
@@ -69,6 +69,11 @@ class Expr:
         """What its value is."""
         raise NotImplementedError
 
+    @property
+    def parts(self) -> "tuple[Expr, ...]":
+        """The expressions that it is made of."""
+        return ()
+
     def __add__(self, other: "Operand") -> "Expr":
         return _binary(BinaryOp.ADD, self, other)
 
@@ -109,7 +114,9 @@ class Expr:
         return _binary(BinaryOp.LE, other, self)
 
     def __str__(self) -> str:
-        return _text(self, 0)
+        from .text import text  # which knows all expressions, and so comes after them
+
+        return text(self)
 
 
 Operand: TypeAlias = Expr | int
@@ -176,6 +183,11 @@ class Binary(Expr):
         """What its value is."""
         return Type.BOOL if self.op.is_condition else self.a.type
 
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return self.a, self.b
+
     __str__ = Expr.__str__
 
 
@@ -192,6 +204,11 @@ class Select(Expr):
         """What its value is."""
         return self.a.type
 
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return self.condition, self.a, self.b
+
     __str__ = Expr.__str__
 
 
@@ -207,6 +224,11 @@ class Cast(Expr):
         """What its value is."""
         return self.to
 
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return (self.operand,)
+
     __str__ = Expr.__str__
 
 
@@ -221,6 +243,11 @@ class Read(Expr):
     def type(self) -> Type:
         """What its value is."""
         return self.tensor.element
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return self.indices
 
     __str__ = Expr.__str__
 
@@ -238,6 +265,11 @@ class Reduce(Expr):
     def type(self) -> Type:
         """What its value is."""
         return self.body.type
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return (self.body,)
 
     __str__ = Expr.__str__
 
@@ -340,16 +372,14 @@ def _defined(name: str, axes: tuple[Axis, ...], value: Expr) -> Compute:
     if value.type not in (Type.INT8, Type.INT32):
         raise ExpressionError(f"{name} would hold {value.type.value}; a tensor holds int8 or int32")
     inner = value.body if isinstance(value, Reduce) else value
-    if any(isinstance(part, Reduce) for part in walk(inner)):
+    if _reduces(inner):
         raise ExpressionError(
             f"{name} reduces inside a larger expression; give the reduction a tensor of its own"
         )
     return Compute(name, [axis.extent for axis in axes], value.type, axes, value)
 
 
-def elementwise(
-    name: str, like: Tensor, body: Callable[[tuple[Axis, ...]], Expr]
-) -> Compute:
+def elementwise(name: str, like: Tensor, body: Callable[[tuple[Axis, ...]], Expr]) -> Compute:
     """Return the tensor of the shape of `like` whose element at `axes` is `body(axes)`."""
     named = like.axes if isinstance(like, Compute) else None
     names = [axis.name for axis in named] if named else [f"i{n}" for n in range(len(like.shape))]
@@ -408,64 +438,6 @@ def cast(operand: Expr, to: Type) -> Expr:
     return operand if operand.type is to else Cast(to, operand)
 
 
-def children(expr: Expr) -> tuple[Expr, ...]:
-    """Return the expressions that it is made of."""
-    match expr:
-        case Binary(_, a, b):
-            return (a, b)
-        case Select(condition, a, b):
-            return (condition, a, b)
-        case Cast(_, operand):
-            return (operand,)
-        case Read(_, indices):
-            return indices
-        case Reduce(_, body):
-            return (body,)
-        case _:
-            return ()
-
-
-def walk(expr: Expr) -> list[Expr]:
-    """Return the expression and all that it is made of, outermost first."""
-    found = [expr]
-    for part in found:
-        found.extend(children(part))
-    return found
-
-
-def reads(expr: Expr) -> list[Read]:
-    """Return every read in the expression."""
-    return [part for part in walk(expr) if isinstance(part, Read)]
-
-
-def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """Return the expression with each part replaced for which `change` gives something else.
-
-    Parts are offered innermost first, with their own parts already replaced.
-    """
-    match expr:
-        case Binary(op, a, b):
-            a1, b1 = rewrite(a, change), rewrite(b, change)
-            new: Expr = expr if a1 is a and b1 is b else Binary(op, a1, b1)
-        case Select(condition, a, b):
-            new = Select(rewrite(condition, change), rewrite(a, change), rewrite(b, change))
-        case Cast(to, operand):
-            new = Cast(to, rewrite(operand, change))
-        case Read(tensor, indices):
-            new = Read(tensor, tuple(rewrite(index, change) for index in indices))
-        case Reduce(op, body, axes, initial):
-            new = Reduce(op, rewrite(body, change), axes, initial)
-        case _:
-            new = expr
-    changed = change(new)
-    return new if changed is None else changed
-
-
-def substitute(expr: Expr, values: Mapping[Axis, Expr]) -> Expr:
-    """Return the expression with axes replaced by what `values` has for them."""
-    return rewrite(expr, lambda part: values.get(part) if isinstance(part, Axis) else None)
-
-
 def _operand(value: Operand, type_: Type) -> Expr:
     return value if isinstance(value, Expr) else Const(value, type_)
 
@@ -489,6 +461,12 @@ def _binary(op: BinaryOp, a: Operand, b: Operand) -> Expr:
     return Binary(op, first, second)
 
 
+def _reduces(expr: Expr) -> bool:
+    if isinstance(expr, Reduce):
+        return True
+    return any(_reduces(part) for part in expr.parts)
+
+
 def _limits(expr: Expr) -> tuple[int, int]:
     match expr:
         case Const(value):
@@ -502,42 +480,3 @@ def _limits(expr: Expr) -> tuple[int, int]:
             return _limits(tensor.body)
         case _:
             return (-128, 127) if expr.type is Type.INT8 else (-(1 << 31), (1 << 31) - 1)
-
-
-_STRENGTH = {
-    BinaryOp.AND: 1,
-    BinaryOp.LT: 2,
-    BinaryOp.LE: 2,
-    BinaryOp.EQ: 2,
-    BinaryOp.SHR: 3,
-    BinaryOp.ADD: 4,
-    BinaryOp.SUB: 4,
-    BinaryOp.MUL: 5,
-    BinaryOp.DIV: 5,
-    BinaryOp.MOD: 5,
-}
-
-
-def _text(expr: Expr, around: int) -> str:
-    match expr:
-        case Const(value):
-            return str(value)
-        case Axis() | Parameter():
-            return expr.name
-        case Binary(BinaryOp.MIN | BinaryOp.MAX as op, a, b):
-            return f"{op.value}({_text(a, 0)}, {_text(b, 0)})"
-        case Binary(op, a, b):
-            strength = _STRENGTH[op]
-            text = f"{_text(a, strength)} {op.value} {_text(b, strength + 1)}"
-            return f"({text})" if strength < around else text
-        case Select(condition, a, b):
-            return f"select({_text(condition, 0)}, {_text(a, 0)}, {_text(b, 0)})"
-        case Cast(to, operand):
-            return f"{to.value}({_text(operand, 0)})"
-        case Read(tensor, indices):
-            return f"{tensor.name}[{', '.join(_text(index, 0) for index in indices)}]"
-        case Reduce(op, body, axes, _):
-            over = ", ".join(axis.name for axis in axes)
-            return f"reduce {op.value} over {over} of {_text(body, 0)}"
-        case _:
-            raise AssertionError(type(expr))

@@ -2,7 +2,7 @@
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, cast
@@ -220,27 +220,6 @@ class Graph:
                 wanted.update(node.inputs)
         constants = {value: array for value, array in self.constants.items() if value in wanted}
         return replace(self, nodes=tuple(reversed(kept)), constants=constants)
-
-    def replace_nodes(
-        self, rewrite: Callable[[Node], Iterable[Node]], *, instead: Mapping[Value, Value]
-    ) -> "Graph":
-        """Return the graph with each node rewritten, then values replaced by those of `instead`.
-
-        `rewrite` gives the nodes that stand in a node's place, in order: itself, none or several.
-        Replacements are followed to their end (a → b, b → c makes a → c).
-        """
-
-        def resolve(value: Value) -> Value:
-            while value in instead:
-                value = instead[value]
-            return value
-
-        nodes = [
-            replace(new, inputs=tuple(map(resolve, new.inputs)))
-            for node in self.nodes
-            for new in rewrite(node)
-        ]
-        return replace(self, nodes=tuple(nodes), outputs=tuple(map(resolve, self.outputs)))
 
     def rename(self, names: Mapping[Value, str]) -> "Graph":
         """Return the graph with new values, of other names, in the place of some."""

@@ -7,9 +7,10 @@ one takes over the old one's buffer where nobody needs that any more, and copies
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .expr import Binary, BinaryOp, Const, Expr, Read, Type, reads, rewrite
+from .expr import Binary, BinaryOp, Const, Expr, Read, Type
 from .loops import Allocate, Block, Body, Buffer, For, Program, Statement, When, blocks, transform
 from .schedule import Scope
+from .walk import reads, rewrite
 
 
 def in_place(program: Program) -> Program:
@@ -24,7 +25,18 @@ def in_place(program: Program) -> Program:
     Of a commutative operation either operand will do. Where none is free the first is copied:
     b[i] = 0; b[i] += a[i]; b[i] = b[i] op c[i].
     """
-    return replace(program, body=transform(_shared(program.body), _copied))
+    body = transform(program.body, _without_subtraction)
+    return replace(program, body=transform(_shared(body), _copied))
+
+
+def _without_subtraction(block: Block) -> list[Statement]:
+    """Return a block that subtracts a constant as one that adds its negative: ALU has no SUB."""
+    match block.value:
+        case Binary(BinaryOp.SUB, a, Const(value, Type.INT32)):
+            negative = Const(-value, Type.INT32)
+            return [replace(block, value=Binary(BinaryOp.ADD, a, negative))]
+        case _:
+            return [block]
 
 
 def _shared(body: Body) -> Body:

@@ -16,11 +16,11 @@ from .expr import (
     Select,
     Tensor,
     all_of,
-    rewrite,
 )
 from .loops import Allocate, Block, Buffer, For, Program, Statement, Wanted, When
 from .nests import Loop
 from .schedule import LoopKind, Schedule, Scope, Stage, placeholders
+from .walk import rewrite
 
 _ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.DRAM: 3}
 
@@ -127,9 +127,9 @@ def _assignments(
     wanted = None
     if stage.intrinsic is not None:
         axis, intrinsic = stage.intrinsic
-        sources = [loop.source for loop in (*outer, *inner)]
-        within = (*outer, *inner)[sources.index(axis) :]
-        wanted = Wanted(tuple(loop.axis for loop in within), intrinsic)
+        within = stage.loops[stage.loops.index(axis) :]
+        own = tuple(loop.axis for loop in (*outer, *inner) if loop.source in within)
+        wanted = Wanted(own, intrinsic)
     target = Read(me.buffer, tuple(_index(me, number) for number in range(len(me.buffer.shape))))
     rectangle = tuple((loop.axis, loop.extent) for loop in inner if loop.extent != Const(1))
     name = stage.tensor.name

@@ -71,7 +71,9 @@ def split_samples(
     for value in graph.inputs:
         if value.name not in stacked:
             given = ", ".join(stacked) or "nothing"
-            raise GraphError(f"calibration samples of input {value.name!r} are missing; has {given}")
+            raise GraphError(
+                f"calibration samples of input {value.name!r} are missing; has {given}"
+            )
         array = stacked[value.name]
         each = value.shape[0] if value.shape else 1
         fits = array.ndim == len(value.shape) and array.shape[1:] == value.shape[1:]
@@ -85,4 +87,3 @@ def split_samples(
         pieces[value.name] = [typed[i * each : (i + 1) * each] for i in range(count)]
     count = min(map(len, pieces.values()), default=0)
     return [{name: arrays[i] for name, arrays in pieces.items()} for i in range(count)]
-

@@ -10,19 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from .expr import (
-    Axis,
-    AxisKind,
-    Compute,
-    Expr,
-    Placeholder,
-    Read,
-    Reduce,
-    Tensor,
-    reads,
-    rewrite,
-    substitute,
-)
+from .expr import Axis, AxisKind, Compute, Expr, Placeholder, Read, Reduce, Tensor
+from .walk import reads, rewrite, substitute
 
 if TYPE_CHECKING:
     from .intrinsics import Intrinsic

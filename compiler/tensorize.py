@@ -24,11 +24,11 @@ from .expr import (
     Select,
     Tensor,
     Type,
-    reads,
 )
 from .intrinsics import IMMEDIATE, Intrinsic, intrinsics
 from .loops import Block, Buffer, Match, Program, transform
 from .schedule import ScheduleError
+from .walk import reads
 
 
 def tensorize(program: Program, config: Config) -> Program:

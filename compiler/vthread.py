@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from ..isa.instructions import Unit
 from .affine import bind, depends, simplify
-from .expr import Axis, Binary, BinaryOp, Const, Expr, Read, reads, rewrite
+from .expr import Axis, Binary, BinaryOp, Const, Expr, Read
 from .loops import Allocate, Block, Body, Buffer, For, Match, Program, Statement, When
 from .loops import buffers as allocated
 from .schedule import LoopKind
+from .walk import reads, rewrite
 
 
 def virtual_threads(program: Program) -> Program:

@@ -181,6 +181,8 @@ def _parts(condition: Expr | None) -> list[Expr]:
 
 
 def _limit(block: Block, condition: Expr, axes: Sequence[Axis]) -> Limit:
+    if condition == Const(0, Type.BOOL):
+        return Limit(lambda env: -1, (0,) * len(axes))
     if isinstance(condition, Binary) and condition.op in (BinaryOp.LT, BinaryOp.LE):
         room = affine(condition.b) - affine(condition.a)
         if condition.op is BinaryOp.LT:

@@ -27,12 +27,13 @@ def load(path: Path) -> Any:
     from onnx import inliner
     from onnx.external_data_helper import load_external_data_for_model
 
-    model = onnx.ModelProto()
     try:
         data = path.read_bytes()
-        model.ParseFromString(data)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
     except DecodeError:
         raise ModelError(f"{path}: {_damage(data)}") from None
     if not model.ir_version or not model.HasField("graph"):
@@ -49,8 +50,9 @@ def load(path: Path) -> Any:
     _check_names(path, model.graph)
     for node in model.graph.node:
         _check_operator(path, node)
+    checker: Any = onnx.checker
     try:
-        onnx.checker.check_model(model)
+        checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{path}: not a well-formed ONNX model: {_line(error)}") from None
     return model
@@ -89,6 +91,11 @@ def _check_names(path: Path, graph: Any) -> None:
                     f"initializer or earlier node defines"
                 )
         known.update(node.output)
+    for item in graph.input:
+        if item.type.HasField("tensor_type") and not item.type.tensor_type.HasField("shape"):
+            raise ModelError(
+                f"{path}: input {item.name} has no shape; export the model with fixed shapes"
+            )
     for item in graph.output:
         if item.name not in known:
             raise ModelError(f"{path}: nothing computes the output {item.name}")

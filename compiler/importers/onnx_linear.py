@@ -1,6 +1,6 @@
 """ONNX operators that multiply and accumulate, and those that pool, in our operators."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,31 +95,32 @@ def max_pool(node: OnnxNode) -> Value:
     """Maximum over windows."""
     if len([name for name in node.outputs if name]) > 1:
         node.fail("its second output, the indices of the maxima, is not supported")
-    x, window, strides, pads, extra, restore = _window(node)
-    dilations = _two([1, *_spatial(node, node.value(0), "dilations", 1)][-2:])
-    full = (pads[0], pads[1], pads[2] + extra[0], pads[3] + extra[1])
-    return restore(node.emit(MaxPool2d(window, strides, full, dilations), x))
+    if node.attribute("storage_order", 0):
+        node.fail("storage_order 1 is not supported; 0 is")
+    pool = _pool(node)
+    op = MaxPool2d(pool.window, pool.strides, pool.all_pads, pool.dilations)
+    return pool.restored(node.emit(op, pool.image))
 
 
 def average_pool(node: OnnxNode) -> Value:
     """Mean over windows: their sums, times one over the cells that count in each."""
-    if any(d != 1 for d in node.attribute("dilations", ())):
-        node.fail(f"dilations {node.attribute('dilations', ())} are not supported; 1 is")
-    x, window, strides, pads, extra, restore = _window(node)
-    node.floats(x)
-    full = (pads[0], pads[1], pads[2] + extra[0], pads[3] + extra[1])
-    cells = np.ones((1, 1, *x.shape[2:]), np.float32)
+    pool = _pool(node)
+    node.floats(pool.image)
+    if pool.dilations != (1, 1):
+        node.fail(f"dilations {pool.dilations} are not supported; 1 is")
+    window, strides = pool.window, pool.strides
+    cells = np.ones((1, 1, *pool.image.shape[2:]), np.float32)
     if node.attribute("count_include_pad", 0):
-        around = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
-        cells = np.pad(cells, around, constant_values=1)
-        cells = np.pad(cells, ((0, 0), (0, 0), (0, extra[0]), (0, extra[1])))
-        counted = sum_pool2d(cells, window=window, strides=strides, pads=(0, 0, 0, 0), pad_value=0)
+        top, left, bottom, right = pool.pads
+        cells = np.pad(cells, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=1)
+        pads = (0, 0, *pool.extra)
     else:
-        counted = sum_pool2d(cells, window=window, strides=strides, pads=full, pad_value=0)
+        pads = pool.all_pads
+    counted = sum_pool2d(cells, window=window, strides=strides, pads=pads, pad_value=0)[0, 0]
     uniform = (counted == counted.flat[0]).all()
-    factor = np.float32(1 / counted.flat[0]) if uniform else (1 / counted[0, 0])
-    total = node.emit(SumPool2d(window, strides, full), x)
-    return restore(node.emit(Mul(), total, node.constant(np.asarray(factor, np.float32))))
+    factor = np.asarray(1 / counted.flat[0] if uniform else 1 / counted, np.float32)
+    total = node.emit(SumPool2d(window, strides, pool.all_pads), pool.image)
+    return pool.restored(node.emit(Mul(), total, node.constant(factor)))
 
 
 def global_average_pool(node: OnnxNode) -> Value:
@@ -197,17 +198,32 @@ def _pads(node: OnnxNode, x: Value, spans: list[int], strides: list[int]) -> lis
     return [*front, *behind]
 
 
-def _window(
-    node: OnnxNode,
-) -> tuple[
-    Value,
-    tuple[int, int],
-    tuple[int, int],
-    tuple[int, int, int, int],
-    tuple[int, int],
-    Callable[[Value], Value],
-]:
-    """Return x as an image, window, strides, pads, what `ceil_mode` adds, and the way back."""
+@dataclass(frozen=True)
+class _Pool:
+    """Windows over an image: `extra` is what `ceil_mode` pads below and to the right besides."""
+
+    node: OnnxNode
+    image: Value
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    extra: tuple[int, int]
+
+    @property
+    def all_pads(self) -> tuple[int, int, int, int]:
+        """The padding of both kinds."""
+        top, left, bottom, right = self.pads
+        return top, left, bottom + self.extra[0], right + self.extra[1]
+
+    def restored(self, out: Value) -> Value:
+        """Return a result as a sequence again, if the input was one."""
+        if len(self.node.value(0).shape) == 4:
+            return out
+        return self.node.reshape(out, (*out.shape[:2], out.shape[3]))
+
+
+def _pool(node: OnnxNode) -> _Pool:
     x = node.value(0)
     window, strides = _spatial(node, x, "kernel_shape", 0), _spatial(node, x, "strides", 1)
     dilations = _spatial(node, x, "dilations", 1)
@@ -221,12 +237,9 @@ def _window(
             if (count - 1) * stride >= x.shape[2 + axis] + pads[axis]:
                 count -= 1  # a window may not start in the padding behind
             extra[axis] = max((count - 1) * stride + span - extent, 0)
-    if len(window) == 2:
-        return x, _two(window), _two(strides), _four(pads), _two(extra), lambda out: out
+    if len(window) == 1:
+        window, strides, dilations = [1, *window], [1, *strides], [1, *dilations]
+        pads, extra = [0, pads[0], 0, pads[1]], [0, *extra]
     image = _as_image(node, x)
-
-    def restore(out: Value) -> Value:
-        return node.reshape(out, (*out.shape[:2], out.shape[3]))
-
-    sides = (0, pads[0], 0, pads[1])
-    return image, (1, window[0]), (1, strides[0]), sides, (0, extra[0]), restore
+    sizes = _two(window), _two(strides), _two(dilations)
+    return _Pool(node, image, *sizes, _four(pads), _two(extra))

@@ -87,13 +87,6 @@ class _Importer:
 
     def _shape(self, item: Any, batch: int | None, given: Sequence[int] | None) -> tuple[int, ...]:
         tensor = item.type.tensor_type
-        if not tensor.HasField("shape"):
-            if given is not None:
-                return tuple(given)
-            raise ModelError(
-                f"{self.path}: input {item.name} has no shape; give it one, or export the model "
-                f"with fixed shapes"
-            )
         shape = [
             int(extent.dim_value) if extent.HasField("dim_value") else str(extent.dim_param or "?")
             for extent in tensor.shape.dim
@@ -136,10 +129,7 @@ class _Importer:
         node = self._node(proto)
         handler = OPERATORS.get(node.operator)
         try:
-            if handler is not None:
-                results = handler(node)
-            else:
-                results = self._known_result(node, proto)
+            results = handler(node) if handler is not None else self._known_result(node, proto)
         except ModelError:
             raise
         except (ValueError, IndexError) as error:
@@ -173,19 +163,19 @@ class _Importer:
         arrays: dict[str, NDArray[Any]] = {}
         for name, value in zip(proto.input, node.inputs, strict=True):
             if value is not None and not node.is_constant(value):
-                advice = INSTEAD.get(node.operator)
-                node.fail(
-                    f"the operator {node.operator} is not supported{'; ' if advice else ''}"
-                    f"{advice or ''}"
-                )
+                advice = INSTEAD.get(node.operator, "")
+                node.fail(f"the operator {node.operator} is not supported{advice}")
             if value is not None:
                 arrays[name] = self.builder.constants[value]
-        inputs = [helper.make_value_info(name, helper.make_tensor_type_proto(1, None)) for name in arrays]  # fmt: skip  # noqa: E501
-        outputs = [helper.make_value_info(name, helper.make_tensor_type_proto(1, None)) for name in node.outputs]  # fmt: skip  # noqa: E501
+        inputs = [helper.make_tensor_value_info(name, 1, None) for name in arrays]
+        outputs = [helper.make_tensor_value_info(name, 1, None) for name in node.outputs]
         graph = helper.make_graph([proto], "constant", inputs, outputs)
-        opsets = [helper.make_opsetid("", self.opset)]
-        evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
-        results: Any = evaluator.run(None, arrays)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        evaluator: Any = ReferenceEvaluator(model)
+        try:
+            results = evaluator.run(None, arrays)
+        except Exception as error:  # whatever that package meets
+            node.fail(f"its constant result cannot be computed: {error}")
         return [node.constant(np.asarray(result)) for result in results]
 
     def finish(self) -> Graph:

@@ -77,10 +77,10 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
 }
 
 INSTEAD = {
-    "ConvInteger": "quantize with quant_format=QuantFormat.QDQ",
-    "DynamicQuantizeLinear": "quantize statically, with quantize_static",
-    "MatMulInteger": "quantize with quant_format=QuantFormat.QDQ",
-    "QLinearConv": "quantize with quant_format=QuantFormat.QDQ",
-    "QLinearMatMul": "quantize with quant_format=QuantFormat.QDQ",
+    "ConvInteger": "; quantize with quant_format=QuantFormat.QDQ",
+    "DynamicQuantizeLinear": "; quantize statically, with quantize_static",
+    "MatMulInteger": "; quantize with quant_format=QuantFormat.QDQ",
+    "QLinearConv": "; quantize with quant_format=QuantFormat.QDQ",
+    "QLinearMatMul": "; quantize with quant_format=QuantFormat.QDQ",
 }
-"""What would do in the place of some operators that are not supported."""
+"""What would do in the place of some operators that are not supported, to end a sentence."""

@@ -131,8 +131,7 @@ class _Folder:
             return self.emit(Mul(), a, self.constant(1 / constant, layer), layer=layer)
         if op.infer([a.type, b.type]) != (a.type,):
             return None
-        nothing = {Add: 0, Mul: 1}.get(type(op))
-        if nothing is not None and (constant == nothing).all():
+        if isinstance(op, (Add, Mul)) and (constant == isinstance(op, Mul)).all():
             return a
         if floating and isinstance(op, Add):
             before = self.only(a, Add)

@@ -42,7 +42,7 @@ def fuse(graph: Graph) -> tuple[Group, ...]:
         ordered, stuck = _order(graph, list(groups.values()))
         if not stuck:
             return tuple(_group(graph, nodes) for nodes in ordered)
-        knot = next(nodes for nodes in stuck if _waits_for_itself(graph, nodes))
+        knot = _knot(graph, stuck)
         groups = dict(
             enumerate(
                 [nodes for nodes in groups.values() if nodes is not knot]
@@ -70,9 +70,7 @@ def _components(graph: Graph) -> list[int]:
     return [root(index) for index in range(len(parent))]
 
 
-def _order(
-    graph: Graph, groups: Iterable[list[Node]]
-) -> tuple[list[list[Node]], list[list[Node]]]:
+def _order(graph: Graph, groups: Iterable[list[Node]]) -> tuple[list[list[Node]], list[list[Node]]]:
     """Return the groups in an order that computes values before they are read, and the rest."""
     ready = set(graph.inputs) | set(graph.constants)
     waiting = list(groups)
@@ -92,15 +90,32 @@ def _order(
     return ordered, []
 
 
-def _waits_for_itself(graph: Graph, nodes: list[Node]) -> bool:
-    """Return whether nodes outside read what `nodes` compute and compute what they read."""
-    inside = set(nodes)
-    reached = {value for node in nodes for value in node.outputs}
-    for node in graph.nodes:
-        if node not in inside and not reached.isdisjoint(node.inputs):
-            reached.update(node.outputs)
+def _knot(graph: Graph, stuck: list[list[Node]]) -> list[Node]:
+    """Return a group of those that nothing can run before, whose nodes must stay single.
+
+    The nodes of one alone can be such that others must run between them; or those of two, each
+    reading what the other computes, in which case either does.
+    """
+    single = [[node] for node in graph.nodes]
+    alone = (nodes for nodes in stuck if _waits_for_itself(nodes, single))
+    return next(alone, None) or next(nodes for nodes in stuck if _waits_for_itself(nodes, stuck))
+
+
+def _waits_for_itself(nodes: list[Node], units: list[list[Node]]) -> bool:
+    """Return whether units other than `nodes` read what these compute and compute what they read.
+
+    A unit runs as a whole: once it reads something, all that it computes comes after that.
+    """
     own = {value for node in nodes for value in node.outputs}
-    return any(value in reached and value not in own for node in nodes for value in node.inputs)
+    others = [unit for unit in units if not set(nodes).issuperset(unit)]
+    reached = set(own)
+    count = 0
+    while len(reached) > count:
+        count = len(reached)
+        for unit in others:
+            if any(not reached.isdisjoint(node.inputs) for node in unit):
+                reached.update(value for node in unit for value in node.outputs)
+    return any(value in reached - own for node in nodes for value in node.inputs)
 
 
 def _group(graph: Graph, nodes: list[Node]) -> Group:

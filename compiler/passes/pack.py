@@ -80,9 +80,7 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
         if layer.halo is not None and layer.data is not None:
             source = root.get(layer.data, layer.data)
             before, _ = halos.get(source, ((0, 0, 0, 0), 0))
-            top, left, bottom, right = (
-                max(pair) for pair in zip(before, layer.pads, strict=True)
-            )
+            top, left, bottom, right = (max(pair) for pair in zip(before, layer.pads, strict=True))
             halos[source] = ((top, left, bottom, right), layer.halo)
     packed: dict[Value, Packed] = {}
     for value in (*values, *root):

@@ -1,5 +1,6 @@
 """Partitioning: which groups run on VTA, which on the CPU, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...isa.config import Config
@@ -24,17 +25,22 @@ class Placed:
         return self.layer.inputs if self.layer else self.group.inputs
 
 
-def partition(graph: Graph, config: Config) -> tuple[Placed, ...]:
+def partition(
+    graph: Graph, config: Config, refused: Mapping[Value, str] | None = None
+) -> tuple[Placed, ...]:
     """Place every group that the outputs need, in topological order.
 
     A group runs on VTA when it is a layer that the machine has instructions for, some tiling of it
-    fits the buffers, and the halos that readers of one tensor ask for agree.
+    fits the buffers, and the halos that readers of one tensor ask for agree. `refused` holds, by
+    their outputs, layers that have turned out not to, and why.
     """
     placed: list[Placed] = []
     halos: dict[Value, int] = {}
     for group in fuse(graph):
         try:
             layer = match(group, graph)
+            if refused and layer.output in refused:
+                raise Unsupported(refused[layer.output])
             candidates(layer.workload(config), config)
             _agree(layer, halos, graph)
             placed.append(Placed(group, layer))

@@ -45,7 +45,9 @@ class _Reader:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.writer = IntegerWriter(graph, lambda value: None, self._weights_of, target=EXACT, exact=True)
+        self.writer = IntegerWriter(
+            graph, lambda value: None, self._weights_of, target=EXACT, exact=True
+        )
         self.reals: dict[Value, Reals | None] = {}
         self.waiting: dict[Node, Group] = {}
         self.grouped: set[Node] = set()
@@ -186,7 +188,7 @@ class _Reader:
         return self.writer.add_group(Group(layer, None, (source,), source, (), one, zero), meaning)
 
     def _concatenated(self, source: Value, meaning: Quantization) -> Quantized | None:
-        """Return a Concat of integers that differ in meaning, each brought to that of the result."""
+        """Return a Concat of integers of several meanings, each brought to that of the result."""
         node = self.graph.producer(source)
         if node is None or not isinstance(node.op, Concat):
             return None

@@ -16,6 +16,12 @@ SMALLEST_SCALE = 2.0**-40
 """For tensors that are zero, or nearly, on every sample."""
 
 
+FEW = 512
+TAIL = 4.0
+"""Fewer values than FEW say little about the greatest to come: TAIL times their rms, zeros not
+counted, is expected."""
+
+
 class Calibration(enum.Enum):
     """How the scale of an activation follows from its values on the samples."""
 
@@ -74,11 +80,15 @@ class Histogram:
         """Return the real size of one integer step, for 127 of them on each side of zero."""
         if self.largest == 0:
             return 1.0
-        widest = max(self.largest / LEVELS, SMALLEST_SCALE)
-        if method is Calibration.MAX:
-            return widest
         (kept,) = np.nonzero(self.counts)
         magnitudes, counts = kept * self.width, self.counts[kept]
+        widest = self.largest
+        if counts.sum() < FEW:
+            rms = float(np.sqrt(np.dot(counts, magnitudes**2) / counts[magnitudes > 0].sum()))
+            widest = max(widest, TAIL * rms)
+        widest = max(widest / LEVELS, SMALLEST_SCALE)
+        if method is Calibration.MAX:
+            return widest
         best, least = widest, np.inf
         for part in np.linspace(1.0, 0.3, 71):
             scale = widest * float(part)

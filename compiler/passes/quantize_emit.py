@@ -14,8 +14,9 @@ from ..ops.linear import Conv2d, Dense
 from ..ops.pool import SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.shape import Concat, Pad
+from .quantize_choose import requantize
 from .quantize_groups import Group
-from .quantize_numbers import Reals, Step, Steps, Sum, Term, requantize
+from .quantize_numbers import Reals, Step, Steps, Sum, Term
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -98,7 +99,6 @@ class IntegerWriter:
         self.target, self.exact = target, exact
         self.integer: dict[Value, Quantized] = {}
         self.float: dict[Value, Value] = {}
-        self.errors: dict[str, float] = {}
         self.builder.reserve(value.name for value in graph.values)
         for value in graph.inputs:
             self.builder.adopt_input(value)
@@ -123,7 +123,11 @@ class IntegerWriter:
         producer = self.graph.producer(value)
         layer = producer.layer if producer else value.name
         return self.builder.add(
-            DequantizeLinear(), quantized.value, *parameters, layer=layer, name=f"{value.name}.float"
+            DequantizeLinear(),
+            quantized.value,
+            *parameters,
+            layer=layer,
+            name=f"{value.name}.float",
         )
 
     def as_integer(self, value: Value) -> Quantized | None:
@@ -140,7 +144,9 @@ class IntegerWriter:
         name = f"{value.name}.int8"
         inputs = self.as_float(value), *self._parameters(meaning)
         layer = value.name if value in self.graph.inputs else self._layer(value)
-        return Quantized(self.builder.add(QuantizeLinear(), *inputs, layer=layer, name=name), meaning)
+        return Quantized(
+            self.builder.add(QuantizeLinear(), *inputs, layer=layer, name=name), meaning
+        )
 
     def _layer(self, value: Value) -> str:
         producer = self.graph.producer(value)
@@ -159,7 +165,7 @@ class IntegerWriter:
         self.float.update(zip(node.outputs, outputs, strict=True))
 
     def move(self, node: Node) -> bool:
-        """Add a node that moves data, on integers; False when its inputs have different meanings."""
+        """Add a node that moves data, on integers; False when its inputs differ in meaning."""
         data = [self.as_integer(v) for v in node.inputs if v.dtype is DType.FLOAT32]
         quantized = [item for item in data if item is not None]
         meanings = {item.meaning for item in quantized}
@@ -176,7 +182,9 @@ class IntegerWriter:
         inputs = [*(item.value for item in quantized), *others]
         name = f"{node.output.name}.int8"
         if isinstance(op, (Maximum, Minimum)):
-            wide = [self.builder.add(Cast(DType.INT32), value, layer=node.layer) for value in inputs]
+            wide = [
+                self.builder.add(Cast(DType.INT32), value, layer=node.layer) for value in inputs
+            ]
             chosen = self.builder.add(op, *wide, layer=node.layer)
             moved = self.builder.add(Cast(DType.INT8), chosen, layer=node.layer, name=name)
         else:
@@ -216,7 +224,6 @@ class IntegerWriter:
         )  # fmt: skip
         if numbers is None:
             return None
-        self.errors[group.layer] = max(numbers.error, self.errors.get(group.layer, 0.0))
         name = f"{group.last.name}.int8"
         out = self._chain(total.value, addends, numbers.steps, group.layer, name)
         return Quantized(out, meaning, numbers.least, numbers.greatest)
@@ -320,7 +327,7 @@ class IntegerWriter:
         )
 
     def finish(self) -> Graph:
-        """Return the new graph; its outputs are float, or of their own type, and keep their names."""
+        """Return the new graph; its outputs keep their types and names."""
         outputs = [self.as_float(value) for value in self.graph.outputs]
         named = dict(zip(outputs, (value.name for value in self.graph.outputs), strict=True))
         return self.builder.build(outputs).rename(named)

@@ -161,7 +161,7 @@ def grow(group: Group, graph: Graph, known: Known, taken: set[Node], *, residual
     """
     while True:
         node = graph.only_consumer(group.last)
-        if node is None or node in taken or not node.inputs.count(group.last) == 1:
+        if node is None or node in taken or node.inputs.count(group.last) != 1:
             return group
         longer = extend(group, node, known)
         if longer is None or (longer.addend is not group.addend and not _kept(longer, residual)):

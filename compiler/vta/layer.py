@@ -135,7 +135,7 @@ class Layer:
     def strides(self) -> tuple[int, int]:
         """Rows and columns that the anchor's window moves by."""
         op = self.anchor.op if self.anchor else None
-        return (1, 1) if op is None or isinstance(op, Dense) else _op_strides(op)
+        return op.strides if isinstance(op, Conv2d | MaxPool2d | SumPool2d) else (1, 1)
 
     @property
     def dilations(self) -> tuple[int, int]:
@@ -227,8 +227,8 @@ def match(group: Group, graph: Graph) -> Layer:
     for node in group.nodes:
         op = node.op
         if isinstance(op, Anchor):
-            continue
-        if isinstance(op, Cast) and op.dtype is DType.INT32:
+            pass
+        elif isinstance(op, Cast) and op.dtype is DType.INT32:
             casts.append((node.inputs[0], node.output))
         elif isinstance(op, Cast) and op.dtype is DType.INT8:
             result = node.inputs[0]
@@ -238,9 +238,13 @@ def match(group: Group, graph: Graph) -> Layer:
             raise Unsupported(f"VTA has no instruction for {type(op).__name__}")
         if node.output.shape != output.shape and node.output.shape != result.shape:
             raise Unsupported(f"{node.layer} broadcasts {node.output.shape} to {output.shape}")
-    if anchor is None and not casts:
+    layer = Layer(group, output, anchor, data, weights, tuple(casts), tuple(steps), result)
+    own = {node.output for node in group.nodes}
+    if again := [value.name for value in layer.inputs if value in own]:
+        raise Unsupported(f"it reads {again[0]} back, which it computes itself")
+    if not layer.inputs:
         raise Unsupported("it computes on constants only")
-    return Layer(group, output, anchor, data, weights, tuple(casts), tuple(steps), result)
+    return layer
 
 
 def _check_ends(group: Group) -> Value:
@@ -279,6 +283,8 @@ def _anchor(node: Node, graph: Graph) -> tuple[Value, npt.NDArray[np.int8] | Non
 
 def _step(node: Node, op: Binary, graph: Graph) -> Step:
     left, right = node.inputs
+    if node.output.dtype is not DType.INT32:
+        raise Unsupported(f"{type(op).__name__} of {left.dtype.value}; VTA computes on int32")
     if left in graph.constants and isinstance(op, _COMMUTES):
         left, right = right, left
     if left in graph.constants:
@@ -301,11 +307,5 @@ def _constant(array: npt.NDArray[np.generic], output: Value) -> Immediate | Vect
     return Vector(vector.astype(np.int32))
 
 
-def _along_channels(
-    vector: npt.NDArray[np.generic], output: Value
-) -> npt.NDArray[np.generic]:
+def _along_channels(vector: npt.NDArray[np.generic], output: Value) -> npt.NDArray[np.generic]:
     return vector.reshape(1, -1, *(1,) * (len(output.shape) - 2))
-
-
-def _op_strides(op: Conv2d | MaxPool2d | SumPool2d) -> tuple[int, int]:
-    return op.strides

@@ -64,7 +64,10 @@ class Search:
         if key in self._known:
             tiling, cycles = self._known[key]
             made = express(layer, self.config)
-            return Choice(made, tiling, build(plan(made, tiling), self.config), cycles)
+            try:
+                return Choice(made, tiling, build(plan(made, tiling), self.config), cycles)
+            except ScheduleError:
+                pass  # its element-wise steps are others, and need other tilings
         choice = self._search(layer, work)
         self._known[key] = (choice.tiling, choice.cycles)
         return choice
@@ -84,20 +87,18 @@ class Search:
             made = express(layer, self.config)
             try:
                 kernel = build(plan(made, ranked[index]), self.config)
+                if self.measured <= 1:
+                    return Choice(made, ranked[index], kernel, None)
+                cycles = measure(kernel, made, self.config)
             except ScheduleError as error:
                 refusal = str(error)
                 continue
             last = ranked.cycles[index]
-            if self.measured <= 1:
-                return Choice(made, ranked[index], kernel, None)
-            cycles = measure(kernel, made, self.config)
             measured += 1
             if best is None or best.cycles is None or cycles < best.cycles:
                 best = Choice(made, ranked[index], kernel, cycles)
         if best is None:
-            raise TilingError(
-                f"none of {tried} tilings of {layer.name} could be built: {refusal}"
-            )
+            raise TilingError(f"none of {tried} tilings of {layer.name} could be built: {refusal}")
         return best
 
 
@@ -131,4 +132,3 @@ def measure(kernel: Kernel, made: Expressions, config: Config) -> int:
 def tensor_bytes(tensor: Tensor) -> int:
     """Return the bytes of one element of a tensor in DRAM."""
     return np.dtype(tensor.element.value).itemsize
-

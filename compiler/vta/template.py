@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ...isa.config import Config
 from ..expr import (
     Axis,
+    Compute,
     Expr,
     Tensor,
     Type,
@@ -52,13 +53,15 @@ class Expressions:
     """What a layer computes, as tensor expressions on packed tensors.
 
     `images` are the placeholders of the int8 inputs by value; of the one that the anchor reads,
-    halo included. `weights` and `vectors` are those of constants, `arrays` their packed contents.
+    `data`, halo included. `added` is a second one of that, where its image is a residual too.
+    `weights` and `vectors` are those of constants, `arrays` their packed contents.
     `first` is the stage that brings the anchor's input on chip, None where that is a plain copy.
     `inside` are the stages in accumulators, in order.
     """
 
     images: dict[Value, Tensor] = field(default_factory=dict[Value, Tensor])
     data: Tensor | None = None
+    added: Tensor | None = None
     weights: Tensor | None = None
     vectors: list[Tensor] = field(default_factory=list[Tensor])
     arrays: dict[Tensor, Ints] = field(default_factory=dict[Tensor, Ints])
@@ -66,7 +69,7 @@ class Expressions:
     anchor: Tensor | None = None
     depth: tuple[Axis, ...] = ()
     inside: list[Tensor] = field(default_factory=list[Tensor])
-    out: Tensor | None = None
+    out: Compute | None = None
 
 
 def express(layer: Layer, config: Config) -> Expressions:
@@ -84,9 +87,13 @@ def express(layer: Layer, config: Config) -> Expressions:
         made.anchor = anchored
         made.inside.append(anchored)
     for index, (source, value) in enumerate(layer.casts):
-        stored = made.images.get(source)
+        stored = made.added if source is layer.data else made.images.get(source)
         if stored is None:
-            stored = made.images[source] = placeholder(f"res{index}", shape, Type.INT8)
+            stored = placeholder(f"res{index}", shape, Type.INT8)
+            if source is layer.data:
+                made.added = stored
+            else:
+                made.images[source] = stored
         tensors[value] = _elementwise(f"wide{index}", shape, stored, made)
     for index, step in enumerate(layer.steps):
         left = tensors[step.left]
@@ -103,7 +110,7 @@ def express(layer: Layer, config: Config) -> Expressions:
         made.inside.append(tensors[step.output])
     result = layer.anchor.output if layer.anchor and layer.result is layer.output else layer.result
     last = tensors[result]
-    made.out = compute("out", shape, lambda *axes: cast(last[axes], Type.INT8))
+    made.out = _each("out", shape, lambda axes: cast(last[axes], Type.INT8))
     return made
 
 
@@ -144,9 +151,7 @@ def _pooling(layer: Layer, config: Config, shape: tuple[int, ...], made: Express
     top, left = layer.pads[:2]
     rows, cols = stored.shape[2:4]
     if isinstance(layer.anchor.op, MaxPool2d):
-        wide = made.first = compute(
-            "wide", stored.shape, lambda *axes: cast(stored[axes], Type.INT32)
-        )
+        wide = made.first = _each("wide", stored.shape, lambda axes: cast(stored[axes], Type.INT32))
 
         def window(n: Expr, c: Expr, y: Expr, x: Expr, b: Expr, j: Expr) -> Expr:
             row, col = y * sy + ky * dy - top, x * sx + kx * dx - left
@@ -159,11 +164,9 @@ def _pooling(layer: Layer, config: Config, shape: tuple[int, ...], made: Express
         return compute("pool", shape, window)
     if _padded(layer):
         padded = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
-        wide = compute(
-            "wide", padded, lambda *axes: _shifted(layer, stored, axes, Type.INT32)
-        )
+        wide = _each("wide", padded, lambda axes: _shifted(layer, stored, axes, Type.INT32))
     else:
-        wide = compute("wide", stored.shape, lambda *axes: cast(stored[axes], Type.INT32))
+        wide = _each("wide", stored.shape, lambda axes: cast(stored[axes], Type.INT32))
     made.first = wide
     return compute(
         "pool",
@@ -194,7 +197,7 @@ def _padded(layer: Layer) -> bool:
 
 def _pad(layer: Layer, stored: Tensor) -> Tensor:
     shape = (*stored.shape[:2], *_padded_extents(layer, stored), *stored.shape[4:])
-    return compute("pad", shape, lambda *axes: _shifted(layer, stored, axes, Type.INT8))
+    return _each("pad", shape, lambda axes: _shifted(layer, stored, axes, Type.INT8))
 
 
 def _padded_extents(layer: Layer, stored: Tensor) -> tuple[int, int]:
@@ -210,10 +213,8 @@ def _shifted(layer: Layer, stored: Tensor, axes: tuple[Expr, ...], kind: Type) -
     return select(inside, cast(stored[n, c, y - top, x - left, b, j], kind), 0)
 
 
-def _elementwise(
-    name: str, shape: tuple[int, ...], stored: Tensor, made: Expressions
-) -> Tensor:
-    tensor = compute(name, shape, lambda *axes: cast(stored[axes], Type.INT32))
+def _elementwise(name: str, shape: tuple[int, ...], stored: Tensor, made: Expressions) -> Tensor:
+    tensor = _each(name, shape, lambda axes: cast(stored[axes], Type.INT32))
     made.inside.append(tensor)
     return tensor
 
@@ -235,7 +236,7 @@ def _combine(
     left: Tensor,
     operand: Any,
 ) -> Tensor:
-    def body(*axes: Expr) -> Expr:
+    def body(axes: tuple[Expr, ...]) -> Expr:
         match operand:
             case int():
                 right: Any = operand
@@ -244,6 +245,17 @@ def _combine(
             case _:
                 right = operand(axes)
         return operation(left[axes], right)
+
+    return _each(name, shape, body)
+
+
+def _each(
+    name: str, shape: tuple[int, ...], element: Callable[[tuple[Expr, ...]], Expr]
+) -> Compute:
+    """Return the tensor whose element is a function of all its indices together."""
+
+    def body(*axes: Expr) -> Expr:
+        return element(axes)
 
     return compute(name, shape, body)
 
@@ -270,11 +282,11 @@ def pack_vector(vector: npt.NDArray[np.int32], config: Config) -> npt.NDArray[np
 def plan(made: Expressions, tiling: Tiling) -> Schedule:
     """Return the schedule that computes a layer's expressions tile by tile.
 
-        load constants                           (where all of them fit; else for each tile)
-        for n, blocks, rows, cols:               (blocks inside where channels are not outer)
-          for two virtual threads:
-            for depth, window:  load weights, inputs; multiply
-            element-wise steps; store
+    load constants                           (where all of them fit; else for each tile)
+    for n, blocks, rows, cols:               (blocks inside where channels are not outer)
+      for two virtual threads:
+        for depth, window:  load weights, inputs; multiply
+        element-wise steps; store
     """
     out = made.out
     assert out is not None
@@ -322,7 +334,10 @@ def plan(made: Expressions, tiling: Tiling) -> Schedule:
 def _plan_sum(s: Schedule, made: Expressions, tiling: Tiling, outer: list[Axis]) -> Schedule:
     """Cut the sum of a convolution or dense layer and place the loads of its operands."""
     acc, out, weights, data = made.anchor, made.out, made.weights, made.data
-    assert acc is not None and out is not None and weights is not None and data is not None
+    assert acc is not None
+    assert out is not None
+    assert weights is not None
+    assert data is not None
     c, ky, kx = made.depth
     s, wgt = s.cache_read(weights, Scope.WGT)
     if made.first is None:

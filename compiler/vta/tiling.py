@@ -159,21 +159,22 @@ def candidates(work: Workload, config: Config) -> Candidates:
         When none fits, naming the buffer that the smallest one overflows and by how much.
     """
     window_rows, window_cols = work.window
-    axes = {
-        "blocks": _sizes(work.out_blocks),
-        "rows": _sizes(work.out_rows),
-        "cols": _sizes(work.out_cols),
-        "depth": _sizes(work.in_blocks),
-        "cut": np.arange(3 if window_rows * window_cols > 1 else 1),
-        "channels_outer": np.arange(2),
-        "overlap": np.arange(len(Overlap)),
-        "keep": np.arange(len(Keep) if work.dense else 1),
-        "hold_vectors": np.arange(2 if work.vectors else 1),
-    }
-    mesh = np.meshgrid(*axes.values(), indexing="ij", copy=False)
-    columns: Columns = {
-        name: grid.ravel().astype(np.int64) for name, grid in zip(axes, mesh, strict=True)
-    }
+    outputs = _mesh(
+        blocks=_sizes(work.out_blocks), rows=_sizes(work.out_rows), cols=_sizes(work.out_cols)
+    )
+    outputs = _filter(  # before all else is tried with them, or they would be millions
+        outputs, outputs["blocks"] * outputs["rows"] * outputs["cols"] <= config.acc_depth
+    )
+    columns = _mesh(
+        output=np.arange(len(outputs["blocks"])),
+        depth=_sizes(work.in_blocks),
+        cut=np.arange(3 if window_rows * window_cols > 1 else 1),
+        channels_outer=np.arange(2),
+        overlap=np.arange(len(Overlap)),
+        keep=np.arange(len(Keep) if work.dense else 1),
+        hold_vectors=np.arange(2 if work.vectors else 1),
+    )
+    columns = {**_filter(outputs, columns.pop("output")), **columns}
     cut = columns.pop("cut")  # 0: the whole window, 1: a row of it at a time, 2: one position
     columns["window_rows"] = np.where(cut == 0, window_rows, 1)
     columns["window_cols"] = np.where(cut == 2, 1, window_cols)
@@ -203,9 +204,7 @@ def buffer_use(work: Workload, columns: Columns) -> dict[str, Ints]:
     acc = copies * acc + vectors
     if not work.dense:
         return {"acc": acc}
-    weights = (
-        columns["blocks"] * columns["depth"] * columns["window_rows"] * columns["window_cols"]
-    )
+    weights = columns["blocks"] * columns["depth"] * columns["window_rows"] * columns["window_cols"]
     return {"inp": copies * in_tiles, "wgt": copies * weights, "acc": acc}
 
 
@@ -316,7 +315,13 @@ def _keep(keep: Keep) -> int:
     return list(Keep).index(keep)
 
 
-def _filter(columns: Columns, rows: npt.NDArray[np.generic]) -> Columns:
+def _mesh(**axes: Ints) -> Columns:
+    """Return every combination of the axes' values, the last axis changing fastest."""
+    mesh = np.meshgrid(*axes.values(), indexing="ij", copy=False)
+    return {name: grid.ravel().astype(np.int64) for name, grid in zip(axes, mesh, strict=True)}
+
+
+def _filter(columns: Columns, rows: Ints | npt.NDArray[np.bool_]) -> Columns:
     return {name: column[rows] for name, column in columns.items()}
 
 

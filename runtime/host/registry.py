@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from . import conv, elementwise, layout, pool, quantize, reduce, shape
@@ -44,5 +45,6 @@ def run(
     kernel: str, attributes: Mapping[str, Any], arrays: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[Any], ...]:
     """Run one kernel and return its outputs; KeyError when there is none of that name."""
-    outputs: Any = KERNELS[kernel](*arrays, **attributes)
+    with np.errstate(all="ignore"):  # infinities and NaN go through as in any float program
+        outputs: Any = KERNELS[kernel](*arrays, **attributes)
     return cast("tuple[NDArray[Any], ...]", outputs if isinstance(outputs, tuple) else (outputs,))

@@ -1,6 +1,6 @@
-"""Operators for the tests of the tensor compiler: expressions, schedules, and NumPy's own answer."""
+"""Operators to test the tensor compiler with: expressions, schedules, and NumPy's own answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def conv(
     residual: bool = False,
     seed: int = 0,
 ) -> Operator:
-    """A convolution with bias, multiplier, shift and clip; `c` and `o` in blocks; pads t, l, b, r."""
+    """A convolution, bias, multiplier, shift and clip; `c`, `o` in blocks; pads t, l, b, r."""
     random = np.random.default_rng(seed)
     b, block = config.batch, config.block_in
     (kh, kw), (sy, sx) = kernel, stride
@@ -198,7 +198,11 @@ def pool(
     ky, kx = reduce_axis(kh, "ky"), reduce_axis(kw, "kx")
     fill = -128 if largest_ else 0
     windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(x.astype(np.int64), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill),
+        np.pad(
+            x.astype(np.int64),
+            ((0, 0), (0, 0), (top, bottom), (left, right)),
+            constant_values=fill,
+        ),
         kernel,
         (2, 3),
     )[:, :, ::sy, ::sx]
@@ -394,6 +398,3 @@ def convolved(
     windows = np.lib.stride_tricks.sliding_window_view(around, w.shape[2:], (2, 3))
     windows = windows[:, :, :: stride[0], :: stride[1]]
     return np.einsum("nchwyx,ocyx->nohw", windows, w.astype(np.int64))
-
-
-Change = Callable[[Schedule], Schedule]

@@ -22,9 +22,9 @@ from vtakit.compiler.expr import (
     reduce_axis,
     select,
     smallest,
-    substitute,
     total,
 )
+from vtakit.compiler.walk import substitute
 from vtakit.isa.config import PRESETS
 
 from .tensor_programs import addition, conv, pool

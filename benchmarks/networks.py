@@ -1,0 +1,128 @@
+"""Whole networks on the simulated machine: cycles, distance to the floor, and how long it took.
+
+    python benchmarks/networks.py [NAME ...] [--config CONFIG] [--json]
+
+The floor of a layer is the larger of multiply-accumulates over those of a cycle and compulsory
+bytes (each input, weight and output once) over the bytes of a bus word; of a network, the sum.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import zoo
+from files import save_model
+from rich.console import Console
+from rich.table import Table
+from vtakit.cli.report import network_report
+from vtakit.compiler.build import Compiled, build_module
+from vtakit.compiler.check import check_run
+from vtakit.compiler.network import load_network, split_samples
+from vtakit.compiler.vta.layer import image
+from vtakit.isa.config import Config, load_config
+from vtakit.runtime.drivers.find import open_device
+from vtakit.runtime.session import Session
+
+NETWORKS = ("resnet18", "resnet8", "lenet5", "mlp")
+RUNS = 3
+
+
+def floor_cycles(compiled: Compiled, config: Config) -> int:
+    """Return the sum over the layers on VTA of the cycles that no schedule can go below."""
+    total = 0
+    for info in compiled.layers:
+        if info.choice is None:
+            continue
+        made = info.choice.made
+        compute = -(-info.macs // config.macs_per_cycle)
+        elements = sum(value.size for value in made.images)
+        n, channels, rows, cols = image(info.value)
+        read = elements + sum(array.nbytes for array in made.arrays.values())
+        written = n * channels * rows * cols
+        total += max(compute, read // config.bus_bytes, written // config.bus_bytes)
+    return total
+
+
+def measure(name: str, config: Config) -> dict[str, Any]:
+    """Compile, run and check one network of the zoo; return what it came to."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        save_model(zoo.build(name), path)
+        network = load_network(path, calibration=zoo.samples(name, 4))
+    begun = time.perf_counter()
+    compiled = build_module(network.integers, config, keep=True)
+    compile_seconds = time.perf_counter() - begun
+    inputs = split_samples(network.source, zoo.samples(name, 1, seed=1))[0]
+    seconds: list[float] = []
+    with open_device("sim", config) as device, Session(compiled.module, device) as session:
+        for _ in range(RUNS + 1):  # the first one warms up
+            report = session.run(inputs)
+            seconds.append(report.seconds)
+        check = check_run(compiled, session, report, inputs)
+    rows = network_report(compiled, report)
+    run_seconds = sorted(seconds[1:])[RUNS // 2]
+    floor = floor_cycles(compiled, config)
+    assert rows.cycles is not None
+    return {
+        "name": name,
+        "equal": check.equal,
+        "macs": rows.macs,
+        "macs_on_vta": rows.macs_on_vta,
+        "cycles": rows.cycles,
+        "floor_cycles": floor,
+        "of_floor": floor / rows.cycles,
+        "utilisation": rows.utilisation,
+        "utilisation_after_first": rows.utilisation_after_first,
+        "compile_seconds": compile_seconds,
+        "run_seconds": run_seconds,
+        "macs_per_second": rows.macs_on_vta / run_seconds,
+    }
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print a row for each network."""
+    titles = ("network", "equal", "MACs", "on VTA", "cycles", "floor", "utilisation")
+    table = Table(*titles, "after the first", "compile s", "run s", "GMAC/s", box=None)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(
+            row["name"],
+            "yes" if row["equal"] else "NO",
+            f"{row['macs']:,}",
+            f"{100 * row['macs_on_vta'] / row['macs']:.1f} %",
+            f"{row['cycles']:,}",
+            f"{100 * row['of_floor']:.1f} %",
+            f"{100 * row['utilisation']:.1f} %",
+            f"{100 * row['utilisation_after_first']:.1f} %",
+            f"{row['compile_seconds']:.1f}",
+            f"{row['run_seconds']:.3f}",
+            f"{row['macs_per_second'] / 1e9:.2f}",
+        )
+    Console(width=160).print(table)
+
+
+def main() -> int:
+    """Run from the command line; status 1 when a result was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", default=NETWORKS)
+    parser.add_argument("--config", default="default", help="a preset or a JSON file")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    options = parser.parse_args()
+    config = load_config(options.config)
+    rows = [measure(name, config) for name in options.names or NETWORKS]
+    if options.json:
+        print(json.dumps({"config": config.to_json(), "networks": rows}, indent=1))
+    else:
+        print_table(rows)
+    return 0 if all(row["equal"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
