@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ..isa.config import Config
     from ..runtime.session import RunReport
 
+MEMORIES = ("inp", "wgt", "acc", "uop", "out")
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -96,18 +98,16 @@ def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
 
 
 def print_layers(report: NetworkReport) -> None:
-    """Print the table of layers with its totals."""
+    """Print the table of layers with its totals; bytes are in kB."""
     from rich.table import Table
 
-    table = Table("layer", "operator", "device", "MACs", "cycles", "utilisation", box=None)
-    for kind in ("inp", "wgt", "acc", "uop", "out"):
-        table.add_column(f"{kind} kB")
-    table.add_column("instructions")
-    table.add_column("")
-    for column in table.columns[3:-1]:
+    titles = ("layer", "operator", "device", "MACs", "cycles", "util.")
+    table = Table(*titles, *MEMORIES, "insns", box=None, padding=(0, 1))
+    table.caption = f"{', '.join(MEMORIES)}: kB between memory and chip"
+    for column in table.columns[3:]:
         column.justify = "right"
     for row in report.layers:
-        moved = [_kilobytes(row.bytes.get(kind)) for kind in ("inp", "wgt", "acc", "uop", "out")]
+        moved = [_kilobytes(row.bytes.get(kind)) for kind in MEMORIES]
         table.add_row(
             row.name,
             row.op,
@@ -117,9 +117,7 @@ def print_layers(report: NetworkReport) -> None:
             _per_cent(row.utilisation),
             *moved,
             f"{row.instructions:,}" if row.instructions else "",
-            f"[dim]{row.reason}[/]",
         )
-    table.add_section()
     table.add_row(
         "total",
         "",
@@ -131,6 +129,9 @@ def print_layers(report: NetworkReport) -> None:
     if report.utilisation_after_first is not None:
         table.add_row("after the first", "", "", "", "", _per_cent(report.utilisation_after_first))
     print_table(table)
+    for row in report.layers:
+        if row.macs and row.device == "cpu":
+            print(f"on the CPU   {row.name}: {row.reason}")
 
 
 def _utilisation(macs: int, cycles: int | None, config: Config) -> float | None:

@@ -8,7 +8,13 @@ schedule, is lowered to loops, and emitted as an instruction stream.
 - `builder` - `GraphBuilder`, which makes one node by node
 - `ops` - what operators are and compute
 - `importers` - ONNX files to graphs
-- `passes` - rewrites of graphs
+- `network` - a model file to the integer graph that is compiled; `passes` - rewrites of graphs
 - `reference` - a graph evaluated in NumPy, value by value
+- `build` - the integer graph to a module; `check` - a run against the reference
+- `vta` - groups of operators as layers, their tilings, and the search for the best
+- `expr` - what is computed; `schedule` - in which order and where; `evaluate` - directly, for tests
+- `lower` - to `loops`; `inplace`, `tensorize` (with `intrinsics`) and `vthread` rewrite them;
+  `kernel` is the pipeline, `affine` and `bounds` the arithmetic of indices
+- `emit` - kernels to instructions
 - `QUANTIZATION.md` - the integer semantics of a quantized network
 """

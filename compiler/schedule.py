@@ -78,8 +78,6 @@ class Stage:
         The loops that are not serial.
     attach : (Tensor, Axis) or None
         The consumer's loop in whose every iteration the needed part of the tensor is made.
-    inline : bool
-        Never made: consumers compute it where they read it.
     copies : int
         Places that take turns to hold the tensor.
     intrinsic : (Axis, Intrinsic) or None
@@ -93,7 +91,6 @@ class Stage:
     relations: tuple[Relation, ...] = ()
     kinds: tuple[tuple[Axis, LoopKind], ...] = ()
     attach: tuple[Tensor, Axis] | None = None
-    inline: bool = False
     copies: int = 1
     intrinsic: "tuple[Axis, Intrinsic] | None" = None
 
@@ -325,11 +322,11 @@ class Schedule:
                 f"cannot compute {tensor.name} at {axis.name} of {consumer.name}: an output is "
                 f"made whole, and no stage inside itself"
             )
-        return self._with(replace(stage, attach=(consumer, axis), inline=False))
+        return self._with(replace(stage, attach=(consumer, axis)))
 
     def compute_root(self, tensor: Tensor) -> "Schedule":
         """Make the whole tensor before its consumers."""
-        return self._with(replace(self.stage(tensor), attach=None, inline=False))
+        return self._with(replace(self.stage(tensor), attach=None))
 
     def compute_inline(self, tensor: Tensor) -> "Schedule":
         """Never make the tensor: its readers compute the element they need.

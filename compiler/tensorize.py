@@ -27,8 +27,7 @@ from .expr import (
 )
 from .intrinsics import IMMEDIATE, Intrinsic, intrinsics
 from .loops import Block, Buffer, Match, Program, transform
-from .schedule import ScheduleError
-from .walk import reads
+from .schedule import ScheduleError, Scope
 
 
 def tensorize(program: Program, config: Config) -> Program:
@@ -159,12 +158,12 @@ class _Unifier:
             except _Mismatch as other:
                 raise max(failure, other, key=lambda one: one.depth) from None
 
-    def scope(self, tensor: Tensor, wanted: object) -> None:
+    def scope(self, tensor: Tensor, wanted: Scope) -> None:
         assert isinstance(tensor, Buffer)
         if tensor.scope is not wanted:
             raise self.fail(
-                f"{tensor.name} is in {tensor.scope.value} and must be in "
-                f"{getattr(wanted, 'value', wanted)}; set_scope or cache_read puts it there"
+                f"{tensor.name} is in {tensor.scope.value} and must be in {wanted.value}; "
+                f"set_scope or cache_read puts it there"
             )
         self.depth += 1
 
@@ -213,8 +212,6 @@ class _Unifier:
                 raise self.fail(
                     f"it runs {_names(tile)} itself and was said to run {_names(list(inner))}"
                 )
-        touched = [r.tensor for r in reads(block.value)]
-        assert all(isinstance(tensor, Buffer) for tensor in touched)
 
 
 def _update_form(intrinsic: Intrinsic) -> tuple[BinaryOp | None, Expr]:

@@ -1,6 +1,17 @@
-"""Rewrites: each a function from an immutable graph to a new one.
+"""Rewrites: each a function from an immutable value to a new one, one a file.
+
+From a graph to an integer graph:
 
 - `fold` - constants computed, batch normalisation and padding taken into convolutions
-- `quantize` - a float graph and calibration samples to an integer graph
+- `quantize` - a float graph and calibration samples to an integer graph; its parts are
+  `quantize_calibrate`, `quantize_groups`, `quantize_numbers`, `quantize_choose`, `quantize_emit`
 - `qdq` - a graph quantized by ONNX Runtime to the same integer graph
+
+From an integer graph to what a module is made of:
+
+- `fuse` - operators that hand each other accumulators become one group
+- `partition` - which groups run on VTA, which on the CPU, and why
+- `sequence` - an order of the groups that changes device rarely
+- `pack` - how tensors lie in device memory, as tiles
+- `plan` - where they lie
 """

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...isa.config import Config
+from ...isa.instructions import Alu, Load
+from ...runtime.kernel import greatest
 from ..graph import DType, Graph, Node, Value
 from ..ops.elementwise import Add, Binary, Cast, Maximum, Minimum, Mul, ShiftRight
 from ..ops.linear import Conv2d, Dense
@@ -22,11 +24,10 @@ from .tiling import Workload
 
 Anchor: TypeAlias = Conv2d | Dense | MaxPool2d | SumPool2d
 ALU = (Add, Mul, Maximum, Minimum, ShiftRight)
-IMMEDIATE = range(-(1 << 15), 1 << 15)
-MAX_PAD = 15
+IMMEDIATE = range(~greatest(Alu, "imm", Config()), greatest(Alu, "imm", Config()) + 1)
+MAX_PAD = greatest(Load, "x_pad_0", Config())
 
 _COMMUTES = (Add, Mul, Maximum, Minimum)
-_LEAST = -128
 
 
 class Unsupported(Exception):
