@@ -57,7 +57,11 @@ def check_run(
 
 
 def _difference(found: Array, expected: Array) -> float:
+    """Return the largest difference; of what cannot be subtracted, infinity."""
     if found.shape != expected.shape:
         return float("inf")
     one, other = found.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(one - other).max(initial=0.0))
+    equal = (one == other) | (np.isnan(one) & np.isnan(other))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(equal, 0.0, np.abs(one - other))
+    return float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Graph, GraphError
@@ -65,25 +66,29 @@ def split_samples(
     Raises
     ------
     GraphError
-        For an input that is missing, or whose array does not stack whole samples.
+        For an input that is missing, or whose array does not stack whole samples of finite numbers.
     """
     pieces: dict[str, list[NDArray[Any]]] = {}
     for value in graph.inputs:
+        what = f"calibration samples of input {value.name!r}"
         if value.name not in stacked:
-            given = ", ".join(stacked) or "nothing"
-            raise GraphError(
-                f"calibration samples of input {value.name!r} are missing; has {given}"
-            )
+            given = ", ".join(stacked) or "no array"
+            raise GraphError(f"{what} are missing; what is given has {given}")
         array = stacked[value.name]
         each = value.shape[0] if value.shape else 1
-        fits = array.ndim == len(value.shape) and array.shape[1:] == value.shape[1:]
-        if not fits or len(array) < each:
+        fits = array.ndim == max(len(value.shape), 1) and array.shape[1:] == value.shape[1:]
+        if not fits or len(array) < each or array.dtype.kind not in "biuf":
+            shape = ", ".join(["samples", *map(str, value.shape[1:])])
             raise GraphError(
-                f"calibration samples of input {value.name!r} are {array.dtype} {array.shape}; "
-                f"they must be (samples, {', '.join(map(str, value.shape[1:]))})"
+                f"{what} are {array.dtype} {array.shape}; they must be numbers ({shape}), "
+                f"{each} or more of them"
             )
-        typed = array.astype(value.dtype.numpy)
-        count = len(array) // each
-        pieces[value.name] = [typed[i * each : (i + 1) * each] for i in range(count)]
+        with np.errstate(over="ignore"):
+            typed = array.astype(value.dtype.numpy)
+        if not np.isfinite(typed).all():
+            raise GraphError(f"{what} hold a NaN or an infinity; give finite numbers")
+        pieces[value.name] = [
+            typed[i * each : (i + 1) * each].reshape(value.shape) for i in range(len(array) // each)
+        ]
     count = min(map(len, pieces.values()), default=0)
     return [{name: arrays[i] for name, arrays in pieces.items()} for i in range(count)]

@@ -148,16 +148,19 @@ class _Emitter:
 
     def _gemm(self, plan: Plan, reset: bool) -> None:
         extents = [extent(self.env) for extent in plan.extents]
-        if all(extent > 0 for extent in extents):
+        for box in boxes(Box.whole(extents), plan.limits, self.env):
             dst, dst_steps = self._moves(plan.target)
+            dst += box.offset(dst_steps)
             if reset:
-                axes = tuple(map(NestAxis, extents, dst_steps))
+                axes = tuple(map(NestAxis, box.extents, dst_steps))
                 self.queue.gemm(Nest(axes, dst), reset=True)
-                return
-            inp, inp_steps = self._moves(plan.operands[0])
-            wgt, wgt_steps = self._moves(plan.operands[1])
-            axes = tuple(map(NestAxis, extents, dst_steps, inp_steps, wgt_steps))
-            self.queue.gemm(Nest(axes, dst, inp, wgt))
+            else:
+                inp, inp_steps = self._moves(plan.operands[0])
+                wgt, wgt_steps = self._moves(plan.operands[1])
+                axes = tuple(map(NestAxis, box.extents, dst_steps, inp_steps, wgt_steps))
+                inp += box.offset(inp_steps)
+                wgt += box.offset(wgt_steps)
+                self.queue.gemm(Nest(axes, dst, inp, wgt))
 
     def _alu(self, plan: Plan) -> None:
         action = plan.match.intrinsic.action

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..builder import GraphBuilder
-from ..graph import DType, Graph, GraphError, Value
+from ..graph import DType, Graph, Value
 from ..ops.shape import Reshape
 from .onnx_file import layer_name, load
 from .onnx_node import ModelError, OnnxNode
 from .onnx_operators import INSTEAD, OPERATORS
+
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
+"""What the onnx package and NumPy raise for files in which bytes have changed."""
 
 
 def read(
@@ -38,13 +41,18 @@ def read(
         supported, and shapes that are not fixed.
     """
     path = Path(path)
-    model = load(path)
-    importer = _Importer(path, model)
-    importer.add_inputs(batch, shapes or {})
-    importer.add_constants()
-    for node in model.graph.node:
-        importer.add_node(node)
-    return importer.finish()
+    try:
+        model = load(path)
+        importer = _Importer(path, model)
+        importer.add_inputs(batch, shapes or {})
+        importer.add_constants()
+        for node in model.graph.node:
+            importer.add_node(node)
+        return importer.finish()
+    except ModelError:
+        raise
+    except _DAMAGE as error:
+        raise ModelError(f"{path}: the file is damaged: {error}") from None
 
 
 class _Importer:
@@ -75,7 +83,8 @@ class _Importer:
     def _dtype(self, name: str, number: int) -> DType:
         import onnx
 
-        kind = str(onnx.TensorProto.DataType.Name(number)).lower()
+        known = number in onnx.TensorProto.DataType.values()
+        kind = str(onnx.TensorProto.DataType.Name(number)).lower() if known else str(number)
         kind = {"float": "float32", "double": "float64"}.get(kind, kind)
         try:
             return DType(kind)
@@ -193,7 +202,4 @@ class _Importer:
             outputs.append(value)
         for value in fixed:
             names.pop(value, None)
-        try:
-            return self.builder.build(outputs).rename(names)
-        except GraphError as error:
-            raise ModelError(f"{self.path}: {error}") from None
+        return self.builder.build(outputs).rename(names)

@@ -14,7 +14,10 @@ from ..ops.shape import Reshape
 
 
 class ModelError(ValueError):
-    """A model file that cannot be read, or holds what is not supported."""
+    """A model file that cannot be read, or holds what is not supported; always one line."""
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import inf, isinf
 
 import numpy as np
@@ -286,23 +287,37 @@ class IntegerWriter:
         along = (-1, 1, 1) if isinstance(op, Conv2d) else (-1,)
         positive = np.maximum(flat, 0).sum(axis=1).reshape(along)
         negative = np.minimum(flat, 0).sum(axis=1).reshape(along)
-        array, value = weights.array, x.value
-        if array.min() < INT8_MIN or array.max() > INT8_MAX:
-            if isinstance(op, Conv2d) and op.groups > 1:
-                return None
-            first = np.clip(array, INT8_MIN, INT8_MAX)
-            array = np.concatenate([first, array - first], axis=1)
-            value = self.builder.add(Concat(1), value, value, layer=group.layer)
-        constant = self.builder.constant(array.astype(np.int8), f"{name}.int8")
         scale = weights.scale if weights.scale.ndim == 0 else weights.scale.reshape(along)
         return _Sum(
-            self.builder.add(op, value, constant, layer=group.layer),
+            self._multiplied(op, x.value, weights.array, f"{name}.int8", group.layer),
             positive * low + negative * high,
             positive * high + negative * low,
             x.meaning.scale * scale,
             zero_point * (positive + negative),
             biased=True,
         )
+
+    def _multiplied(
+        self, op: Conv2d | Dense, x: Value, array: NDArray[np.int16], name: str, layer: str
+    ) -> Value:
+        """Add the anchor: where weights are outside int8, once with each part of them.
+
+        The parts see as many copies of the input, side by side; those of groups are added.
+        """
+        parts: list[NDArray[np.int8]] = []
+        while array.any() or not parts:
+            parts.append(np.clip(array, INT8_MIN, INT8_MAX).astype(np.int8))
+            array = array - parts[-1]
+        if len(parts) > 1 and isinstance(op, Conv2d) and op.groups > 1:
+            sums = [
+                self.builder.add(op, x, self.builder.constant(part, name), layer=layer)
+                for part in parts
+            ]
+            return reduce(lambda a, b: self.builder.add(Add(), a, b, layer=layer), sums)
+        if len(parts) > 1:
+            x = self.builder.add(Concat(1), *([x] * len(parts)), layer=layer)
+        constant = self.builder.constant(np.concatenate(parts, axis=1), name)
+        return self.builder.add(op, x, constant, layer=layer)
 
     def _product(self, group: Group, a: Quantized, b: Quantized) -> _Sum:
         layer = group.layer

@@ -1,4 +1,8 @@
-"""Random networks, as Hypothesis draws them: chains of layers with residuals, on any machine."""
+"""Random networks, as Hypothesis draws them: chains of layers with residuals, for any machine.
+
+`float_networks` are what a user trains; `integer_networks` what quantizing passes can make of
+models with zero points, and shapes that few networks have.
+"""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -9,10 +13,18 @@ from vtakit.compiler.ops.linear import Conv2d, Dense
 from vtakit.compiler.ops.pool import MaxPool2d, SumPool2d
 from vtakit.compiler.ops.shape import Reshape
 
+from .integer_layers import NO_PADS, Layers, Pads
+
+LARGEST = 24
+"""Rows and columns from which on a network gets no further layer."""
+
 
 @st.composite
 def float_networks(draw: st.DrawFn, most_channels: int = 20, most_layers: int = 5) -> Graph:
-    """Draw a float network: convolutions, poolings, residual additions, maybe a dense head."""
+    """Draw a float network: convolutions, poolings, residual additions, maybe a dense head.
+
+    Weights come from a seed, so that what Hypothesis draws and prints is the shape of a network.
+    """
     seed = draw(st.integers(0, 1 << 30))
     random = np.random.default_rng(seed)
     builder = GraphBuilder("random")
@@ -125,3 +137,75 @@ def _head(
     weights = builder.constant(_weights(random, shape), "dense_w")
     y = builder.add(Dense(), flat, weights, layer="dense")
     return _bias(builder, random, y, "dense", 2)
+
+
+@st.composite
+def integer_networks(draw: st.DrawFn, most_channels: int = 20, most_layers: int = 4) -> Graph:
+    """Draw an int8 network: zero points in pads, pads wider than windows, several readers."""
+    layers = Layers(draw(st.integers(0, 1 << 30)))
+    channels = st.integers(1, most_channels)
+    extent = st.integers(1, 12)
+    x = layers.input(draw(st.integers(1, 3)), draw(channels), draw(extent), draw(extent))
+    zeros = {x: draw(zero_points)}
+    outputs: list[Value] = []
+    for _ in range(draw(st.integers(1, most_layers))):
+        read = draw(st.sampled_from(list(zeros)[-2:]))
+        if max(read.shape[2:]) > LARGEST:
+            break
+        y = _integer_layer(draw, layers, read, zeros[read], draw(channels))
+        zeros[y] = draw(zero_points)
+        if draw(st.integers(0, 4)) == 0:
+            outputs.append(y)
+    last = list(zeros)[-1]
+    if draw(st.integers(0, 2)) == 0:
+        last = layers.dense(last, draw(channels))
+    return layers.build(*dict.fromkeys([*outputs, last]))
+
+
+zero_points = st.one_of(st.just(0), st.integers(-128, 127))
+
+
+def _integer_layer(
+    draw: st.DrawFn, layers: Layers, x: Value, zero: int, channels: int
+) -> Value:
+    kinds = ["conv", "conv", "conv", "wide", "max", "average", "scale", "add", "residual"]
+    kind = draw(st.sampled_from(kinds))
+    strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    dilations = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    if kind == "conv":
+        pads = _pads(draw, 3)
+        kernel = _window(draw, x, pads, dilations, 5)
+        return layers.conv(
+            x, channels, kernel, strides=strides, pads=pads, dilations=dilations, pad_value=zero
+        )
+    if kind == "wide":
+        pads = _pads(draw, 17)
+        kernel = _window(draw, x, pads, (1, 1), 9)
+        return layers.conv(x, channels, kernel, strides=strides, pads=pads, pad_value=zero)
+    if kind == "scale":
+        return layers.scale(x, per_channel=draw(st.booleans()))
+    if kind == "add":
+        return layers.add(x, layers.conv(x, x.shape[1], (1, 1)))
+    if kind == "residual":
+        around = (1, 1, 1, 1)
+        return layers.conv(x, x.shape[1], pads=around, pad_value=zero, add=x)
+    pads = draw(st.sampled_from([NO_PADS, (1, 1, 1, 1), (0, 2, 1, 0)]))
+    window = _window(draw, x, pads, (1, 1), 3)
+    if kind == "max":
+        return layers.max_pool(x, window, strides, pads)
+    return layers.average_pool(x, window, strides, pads, zero)
+
+
+def _pads(draw: st.DrawFn, most: int) -> Pads:
+    pad = st.integers(0, most)
+    return draw(st.one_of(st.just(NO_PADS), st.tuples(pad, pad, pad, pad)))
+
+
+def _window(
+    draw: st.DrawFn, x: Value, pads: Pads, dilations: tuple[int, int], most: int
+) -> tuple[int, int]:
+    sizes: list[int] = []
+    for axis, dilation in enumerate(dilations):
+        extent = x.shape[2 + axis] + pads[axis] + pads[axis + 2]
+        sizes.append(draw(st.integers(1, min(most, (extent - 1) // dilation + 1))))
+    return sizes[0], sizes[1]

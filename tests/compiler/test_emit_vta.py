@@ -7,7 +7,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from vtakit.compiler.emit.vta import Place, emit
-from vtakit.compiler.expr import Type, cast, elementwise, placeholder
+from vtakit.compiler.evaluate import evaluate
+from vtakit.compiler.expr import (
+    Expr,
+    Tensor,
+    Type,
+    all_of,
+    cast,
+    compute,
+    elementwise,
+    placeholder,
+    reduce_axis,
+    select,
+    total,
+)
 from vtakit.compiler.kernel import build
 from vtakit.compiler.schedule import Schedule, ScheduleError, Scope
 from vtakit.isa.config import PRESETS, Config
@@ -137,6 +150,34 @@ def test_a_tile_that_is_all_padding_reads_nothing() -> None:
     tiles = Tiles(o=1, y=1, x=2, c=1, double=False)
     assert_computes(op, tiles, config)
     assert_computes(op, replace(tiles, y=2, threads="y"), config)
+
+
+def test_a_guarded_sum_multiplies_only_where_its_condition_holds(config: Config) -> None:
+    block = config.block_in
+    x = placeholder("x", (1, 1, 5, 6, config.batch, block), Type.INT8)
+    w = placeholder("w", (1, 1, 3, 3, block, block), Type.INT8)
+    ky, kx, i = reduce_axis(3, "ky"), reduce_axis(3, "kx"), reduce_axis(block, "i")
+
+    def body(n: Expr, o: Expr, y: Expr, c: Expr, b: Expr, j: Expr) -> Expr:
+        row, col = y + ky - 1, c + kx - 1
+        inside = all_of(row >= 0, row < 5, col >= 0, col < 6)
+        pixel = cast(x[n, 0, row, col, b, i], Type.INT32)
+        product = pixel * cast(w[o, 0, ky, kx, j, i], Type.INT32)
+        return total(select(inside, product, 0), over=(ky, kx, i))
+
+    acc = compute("acc", x.shape, body)
+    out = elementwise("out", acc, lambda at: cast(acc[at], Type.INT8))
+    s = Schedule.of(out).set_scope(acc, Scope.ACC)
+    s, x_held = s.cache_read(x, Scope.INP)
+    s, _ = s.cache_read(w, Scope.WGT)
+    s, rows, _ = s.split(out, s.axes(out)[2], 2)
+    s = s.compute_at(acc, out, rows).compute_at(x_held, out, rows)
+    random = np.random.default_rng(0)
+    given: dict[Tensor, np.ndarray] = {
+        t: random.integers(-128, 128, t.shape).astype(np.int8) for t in (x, w)
+    }
+    output, _ = run(build(s, config), given, out)
+    np.testing.assert_array_equal(output, evaluate(out, given))
 
 
 def test_every_tensor_needs_a_place_with_a_stride_for_each_axis() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from vtakit.compiler.graph import DType, Graph, Value
 from vtakit.compiler.importers.onnx_model import read
 from vtakit.compiler.ops.pool import MaxPool2d

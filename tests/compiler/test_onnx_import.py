@@ -108,7 +108,7 @@ def test_integer_inputs_are_kept(tmp_path: Path) -> None:
 
 # What cannot be read. Each case saves a model and says what the one line holds.
 
-Case = Callable[[Path], None]
+Case = Callable[[Path], object]
 
 
 def _save(make: Callable[[ModelBuilder, str], str], opset: int = 17, check: bool = True) -> Case:
@@ -180,10 +180,10 @@ def _truncated(path: Path) -> None:
 BAD: dict[str, tuple[Case, str]] = {
     "missing file": (lambda path: None, "cannot be read: No such file or directory"),
     "folder": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-    "empty file": (lambda path: path.write_bytes(b"") and None, "the file is empty"),
-    "text": (lambda path: path.write_text("hello\n" * 9) and None, "not an ONNX file"),
+    "empty file": (lambda path: path.write_bytes(b""), "the file is empty"),
+    "text": (lambda path: path.write_text("hello\n" * 9), "not an ONNX file"),
     "random bytes": (
-        lambda path: path.write_bytes(np.random.default_rng(1).bytes(999)) and None,
+        lambda path: path.write_bytes(np.random.default_rng(1).bytes(999)),
         "not an ONNX file",
     ),
     "truncated": (_truncated, r"the file is truncated: it has \d+ bytes, \d+ or more are needed"),
@@ -304,3 +304,22 @@ def test_without_the_onnx_package_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ModelError, match=r"pip install 'vtakit\[onnx\]'"):
         read(tmp_path / "net.onnx")
+
+
+def test_changed_bytes_are_refused_or_read_but_never_a_traceback(tmp_path: Path) -> None:
+    net, y = small_net()
+    data = np.frombuffer(net.save(tmp_path / "whole.onnx", y).read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "changed.onnx"
+    refused = 0
+    for _ in range(300):
+        changed = data.copy()
+        places = rng.integers(0, len(data), 3)
+        changed[places] = rng.integers(0, 256, 3)
+        path.write_bytes(changed.tobytes())
+        try:
+            read(path)
+        except ModelError as error:
+            assert str(error).isprintable()
+            refused += 1
+    assert refused > 20

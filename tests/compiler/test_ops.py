@@ -243,7 +243,8 @@ def test_integer_conv_is_exact(data: st.DataObject, groups: int) -> None:
     top, left, bottom, right = window["pads"]
     op = Conv2d(
         (window["strides"][0], window["strides"][1]), (top, left, bottom, right),
-        (window["dilations"][0], window["dilations"][1]), groups, data.draw(st.sampled_from([0, -7])),
+        (window["dilations"][0], window["dilations"][1]), groups,
+        data.draw(st.sampled_from([0, -7])),
     )  # fmt: skip
     np.testing.assert_array_equal(op.evaluate(x, w)[0], plain_conv(x, w, op))
 

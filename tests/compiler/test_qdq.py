@@ -31,7 +31,8 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "uint8, 7 bits": {"activation_type": UINT8, "weight_type": INT8, "reduce_range": True},
     "uint8 weights": {"activation_type": UINT8, "weight_type": UINT8},
     "symmetric": {
-        "activation_type": INT8, "weight_type": INT8, "extra_options": {"ActivationSymmetric": True},
+        "activation_type": INT8, "weight_type": INT8,
+        "extra_options": {"ActivationSymmetric": True},
     },
 }  # fmt: skip
 
@@ -90,15 +91,18 @@ def _mobile(net: ModelBuilder, x: str) -> str:
 
 
 def _perceptron(net: ModelBuilder, x: str) -> str:
-    y = net.add("Relu", net.dense(net.add("Flatten", x), 3 * 144, 64))
+    y = net.add("Relu", net.dense(x, 100, 64))
     y = net.add("Relu", net.add("MatMul", y, net.normal(64, 32, spread=0.2)))
     return net.dense(y, 32, 10)
 
 
-NETWORKS: dict[str, Make] = {
-    "images": _images, "residual": _residual, "mobile": _mobile, "perceptron": _perceptron,
-}  # fmt: skip
 IMAGE = (1, 3, 12, 12)
+NETWORKS: dict[str, tuple[Make, tuple[int, ...]]] = {
+    "images": (_images, IMAGE),
+    "residual": (_residual, IMAGE),
+    "mobile": (_mobile, IMAGE),
+    "perceptron": (_perceptron, (1, 100)),
+}
 
 
 def integer_nodes(graph: Graph) -> bool:
@@ -113,7 +117,8 @@ def integer_nodes(graph: Graph) -> bool:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_are_onnx_runtimes(name: str, scheme: str, tmp_path: Path) -> None:
     """At most one unit of the last place apart, and the same class, in 60 pictures."""
-    path = quantized(tmp_path, NETWORKS[name], IMAGE, scheme)
+    make, shape = NETWORKS[name]
+    path = quantized(tmp_path, make, shape, scheme)
     graph = fold(read(path))
     assert is_quantized(graph)
     integers = from_qdq(graph).verify()
@@ -124,7 +129,7 @@ def test_outputs_are_onnx_runtimes(name: str, scheme: str, tmp_path: Path) -> No
     unit = last_place(path)
     apart: list[np.ndarray] = []
     for _ in range(60):
-        x = {"x": rng.standard_normal(IMAGE, np.float32)}
+        x = {"x": rng.standard_normal(shape, np.float32)}
         (theirs,) = run_onnx(path, x)
         ours = outputs(integers, x)[out.name]
         apart.append(np.rint(np.abs(ours - theirs) / unit))
@@ -208,22 +213,28 @@ def check_against_onnx(net: ModelBuilder, y: str, path: Path, unit: float, **inp
 X = np.random.default_rng(3).standard_normal((2, 4, 6, 6), np.float32)
 
 
-@pytest.mark.parametrize("zero_point", [128, 100, 131])
-def test_uint8_weights_of_any_zero_point_are_integers(zero_point: int, tmp_path: Path) -> None:
-    """Those that do not fit in int8 are split in two, which see the input twice."""
+@pytest.mark.parametrize(("zero_point", "parts"), [(128, 1), (100, 2), (131, 2), (0, 3)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_uint8_weights_of_any_zero_point_are_integers(
+    zero_point: int, parts: int, groups: int, tmp_path: Path
+) -> None:
+    """Those that do not fit in int8 are split in parts, which see the input as often."""
     net, qdq = handmade(np.uint8, 120, 0)
-    integers = net.random.integers(0, 256, (5, 4, 3, 3)).astype(np.uint8)
+    integers = net.random.integers(0, 256, (6, 4 // groups, 3, 3)).astype(np.uint8)
     integers[0, 0, 0] = [0, 255, 255]
     scale, zero = net.weight(np.float32(0.01)), net.weight(np.uint8(zero_point))
     w = net.add("DequantizeLinear", net.weight(integers), scale, zero)
-    bias = net.weight(net.random.integers(-2000, 2000, 5).astype(np.int32))
+    bias = net.weight(net.random.integers(-2000, 2000, 6).astype(np.int32))
     b = net.add("DequantizeLinear", bias, net.weight(np.float32(0.02 * 0.01)))
-    y = qdq(net.add("Conv", qdq(net.input("x", X.shape), 0.02), w, b, pads=[1, 1, 1, 1]), 0.05)
-    graph = check_against_onnx(net, y, tmp_path / "net.onnx", 0.05, x=X)
-    (conv,) = (node for node in graph.nodes if isinstance(node.op, Conv2d))
-    assert conv.inputs[0].shape[1] == (4 if zero_point == 128 else 8)
-    assert isinstance(conv.op, Conv2d)
-    assert conv.op.pad_value == 120 - 128
+    x = qdq(net.input("x", X.shape), 0.02)
+    y = qdq(net.add("Conv", x, w, b, pads=[1, 1, 1, 1], group=groups), 0.1)
+    graph = check_against_onnx(net, y, tmp_path / "net.onnx", 0.1, x=X)
+    assert integer_nodes(graph)
+    convs = [node for node in graph.nodes if isinstance(node.op, Conv2d)]
+    assert sum(node.inputs[0].shape[1] for node in convs) == 4 * parts
+    for node in convs:
+        assert isinstance(node.op, Conv2d)
+        assert node.op.pad_value == 120 - 128
 
 
 def test_a_matrix_with_a_scale_for_each_column_is_a_dense_layer(tmp_path: Path) -> None:
@@ -242,7 +253,7 @@ def test_a_matrix_with_a_scale_for_each_column_is_a_dense_layer(tmp_path: Path) 
 def test_pieces_of_different_scales_are_joined_as_integers(tmp_path: Path) -> None:
     net, qdq = handmade(np.uint8, 128, 0)
     x = net.input("x", X.shape)
-    y = qdq(net.add("Concat", qdq(x, 0.02, 100), qdq(x, 0.03), axis=1), 0.04, 110)
+    y = qdq(net.add("Concat", qdq(x, 0.02, 100), qdq(x, 0.0317), axis=1), 0.04, 110)
     graph = check_against_onnx(net, y, tmp_path / "net.onnx", 0.04, x=X)
     assert integer_nodes(graph)
 

@@ -157,7 +157,8 @@ def test_layers_become_integers_close_to_float(name: str, tmp_path: Path) -> Non
 FLOAT_INSIDE: dict[str, tuple[Make, set[str]]] = {
     "softmax": (lambda net, x: net.add("Softmax", _head(net, x)), {"Softmax"}),
     "gate": (
-        lambda net, x: net.conv(net.add("Mul", y := net.conv(x, 4, 4), net.add("Sigmoid", y)), 4, 3),
+        lambda net, x: net.conv(
+            net.add("Mul", y := net.conv(x, 4, 4), net.add("Sigmoid", y)), 4, 3),
         {"Unary", "Mul"},
     ),
     "products of tensors": (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vtakit.compiler.ops.elementwise import Add, Maximum, Minimum, Mul, ShiftRight
+from vtakit.compiler.ops.elementwise import Add, Maximum, Mul, ShiftRight
 from vtakit.compiler.passes.quantize_choose import IMMEDIATE_MAX, requantize
 from vtakit.compiler.passes.quantize_numbers import Requantization, Step, Sum, Term, Trial
 
