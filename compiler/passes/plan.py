@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...isa.config import Config
+from ...isa.config import DRAM_ADDRESS_BITS, Config
 from ...runtime.buffers import Heap, Tensor
 from ...runtime.stream import alignment
 from ..graph import Graph, Value
@@ -41,7 +41,8 @@ def plan_memory(
     """Give every packed tensor a place; with `reuse`, places serve again when nobody reads them.
 
     A tensor lives from the group that makes it, or first brings it to the device, to the last that
-    reads it. Those with a halo keep their place, since the halo is written only once.
+    reads it. Those with a halo have a place of their own, since the halo is written only once,
+    before the first run.
     """
     configs = {item.config for item in packed.values()}
     align = max((alignment(config) for config in configs), default=alignment(Config()))
@@ -56,15 +57,23 @@ def plan_memory(
     for value in graph.outputs:
         if value in packed:
             last[packed[value]] = len(placed)
-    heap = Heap(0, 1 << 32)
+    heap = Heap(0, 1 << DRAM_ADDRESS_BITS)
     memory = Memory(align, {}, [], 0)
+
+    def place(tensor: Packed) -> None:
+        offset = heap.allocate(tensor.size_bytes, align=align)
+        memory.offsets[tensor.value] = offset
+        memory.tensors.append(Tensor(tensor.value.name, offset, "int8", tensor.shape))
+
+    for tensor in first:
+        if any(tensor.halo):
+            place(tensor)
+    others = [tensor for tensor in first if not any(tensor.halo)]
     for position in range(len(placed)):
-        for tensor in (tensor for tensor in first if first[tensor] == position):
-            offset = heap.allocate(tensor.size_bytes, align=align)
-            memory.offsets[tensor.value] = offset
-            memory.tensors.append(Tensor(tensor.value.name, offset, "int8", tensor.shape))
-        for tensor in (tensor for tensor in first if last[tensor] == position):
-            if reuse and not any(tensor.halo):
+        for tensor in (tensor for tensor in others if first[tensor] == position):
+            place(tensor)
+        for tensor in (tensor for tensor in others if last[tensor] == position):
+            if reuse:
                 heap.release(memory.offsets[tensor.value])
     memory.arena_bytes = -(-heap.high_water // align) * align
     return memory

@@ -332,12 +332,12 @@ def _depth(name: str, config: Config) -> int:
 def _why_not(use: dict[str, Ints], config: Config) -> str:
     excess = sum(np.maximum(tiles - _depth(name, config), 0) for name, tiles in use.items())
     nearest = int(np.argmin(np.asarray(excess)))
-    short = [
-        f"{name} {int(tiles[nearest])} tiles of {_depth(name, config)}"
+    short = {
+        f"{name}_buffer_bytes": f"{name} {int(tiles[nearest])} tiles of {_depth(name, config)}"
         for name, tiles in use.items()
         if tiles[nearest] > _depth(name, config)
-    ]
+    }
     return (
-        f"no tiling fits the buffers; the smallest one needs {' and '.join(short)}; "
-        f"a configuration with a larger buffer would do"
+        f"no tiling fits the buffers; the smallest one needs {' and '.join(short.values())}; "
+        f"a larger {' and '.join(short)} would do"
     )

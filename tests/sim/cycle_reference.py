@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vtakit.isa.config import Config
-from vtakit.isa.instructions import Alu, Finish, Gemm, Instruction, Load, Store, Unit
+from vtakit.isa.instructions import Alu, Gemm, Instruction, Load, Store, Unit
 from vtakit.sim import costs
 
 from .interpreter import Interpreter, decode_program
 
-FETCH = "fetch"
-POPS = {Unit.LOAD: (None, 1), Unit.COMPUTE: (0, 3), Unit.STORE: (2, None)}
-PUSHES = {Unit.LOAD: (None, 0), Unit.COMPUTE: (1, 2), Unit.STORE: (3, None)}
+IN_FLIGHT = 8
+NONE = -1
+POPS = {Unit.LOAD: (NONE, 1), Unit.COMPUTE: (0, 3), Unit.STORE: (2, NONE)}
+PUSHES = {Unit.LOAD: (NONE, 0), Unit.COMPUTE: (1, 2), Unit.STORE: (3, NONE)}
 
 
 class StandstillError(Exception):
@@ -59,7 +60,7 @@ def issue_cycles(insn: Gemm | Alu, state: Interpreter) -> int:
     return cycles
 
 
-@dataclass
+@dataclass(eq=False)
 class UnderWay:
     """An instruction between its start and its end."""
 
@@ -67,144 +68,276 @@ class UnderWay:
     insn: Instruction
     start: int
     setup: int
-    to_request: deque[int] = field(default_factory=deque[int])  # words of bursts
-    awaited: int = 0  # words asked for, or to be, and not arrived
-    pads: int = 0
+    requests: deque[int] = field(default_factory=deque[int])  # words of each burst to ask for
+    awaited: int = 0  # words to arrive
+    pads: int = 0  # to write
     issue: int = 0  # cycles of issue left
-    stages: int = 1
-    last_issue: int = -1
-    to_send: deque[int] = field(default_factory=deque[int])  # words left of bursts
-    responses: int = 0  # awaited
+    stages: int = 0
+    last_issue: int | None = None
+    sends: deque[int] = field(default_factory=deque[int])  # words left of each burst to send
+    responses: int = 0  # to arrive
 
-    def ready(self, cycle: int) -> bool:
+    def is_ready(self, cycle: int) -> bool:
         return cycle >= self.start + self.setup
 
     def front_is_free(self, cycle: int) -> bool:
-        busy = self.to_request or self.pads or self.issue or self.to_send
-        return self.ready(cycle) and not busy
+        busy = self.requests or self.pads or self.issue or self.sends
+        return self.is_ready(cycle) and not busy
 
     def has_written(self, cycle: int) -> bool:
-        waiting = self.awaited or self.responses
-        drained = self.last_issue < 0 or cycle >= self.last_issue + self.stages
-        return self.front_is_free(cycle) and not waiting and drained
+        drained = self.last_issue is None or cycle >= self.last_issue + self.stages
+        waits = self.awaited or self.responses
+        return self.front_is_free(cycle) and drained and not waits
 
 
-@dataclass
+@dataclass(eq=False)
 class ReadBurst:
-    reader: Unit | str
+    """A granted read request: its words that have not arrived, and for whom; None is fetch."""
+
     granted: int
     words: int
+    unit: Unit | None
     owner: UnderWay | None
 
 
 class CycleReference:
-    """The machine of a program, cycle by cycle."""
+    """The machine while it runs a program on the buffers and memory of an interpreter.
+
+    `starts` and `ends` are then the cycles of each instruction, `tokens` what is left.
+    """
 
     def __init__(
         self,
         insns: npt.NDArray[np.uint8],
         state: Interpreter,
         latency: int,
-        tokens: list[int] | None = None,
+        tokens: tuple[int, ...] = (0, 0, 0, 0),
     ) -> None:
         self.program = decode_program(insns, state.config)
         self.state, self.config, self.latency = state, state.config, latency
         self.cycle = 0
-        self.tokens = list(tokens or [0, 0, 0, 0])
+        self.tokens = list(tokens)
         self.queues: dict[Unit, deque[int]] = {unit: deque() for unit in Unit}
         self.under_way: dict[Unit, deque[UnderWay]] = {unit: deque() for unit in Unit}
         self.last: dict[Unit, UnderWay | None] = dict.fromkeys(Unit)
         self.reads: deque[ReadBurst] = deque()
         self.responses: deque[tuple[int, UnderWay]] = deque()
-        self.write_bursts = 0  # begun and without response
-        self.fetch_asked = self.fetch_bytes = self.dispatched = 0
+        self.unanswered = 0  # write bursts begun whose response has not arrived
+        self.mid_burst = False
+        self.asked = self.received_words = self.dispatched = 0  # by fetch: bursts, words, instructions
         self.starts = [-1] * len(self.program)
         self.ends = [-1] * len(self.program)
-        self.later: list[Callable[[], None]] = []
+        self.changes: list[Callable[[], None]] = []
 
     def run(self) -> int:
-        """Run to the end; return the cycles."""
+        """Run to the end and return the cycles, or raise StandstillError."""
         still = 0
-        while any(end < 0 for end in self.ends):
-            self.later = []
-            self._receive_word()
-            self._grant_read()
+        while -1 in self.ends:
+            self.changes = []
+            arriving = self._arriving()
+            if arriving is not None:
+                self._do(self._receive, arriving)
+            self._grant()
             self._dispatch()
             for unit in Unit:
-                self._pads_and_issue(unit)
+                self._advance(unit, arriving)
                 self._end(unit)
                 self._start(unit)
-            self._write()
-            still = 0 if self.later else still + 1
-            if still > 2 * self.latency + 100:
+            self._send()
+            still = 0 if self.changes or self.reads or self.responses else still + 1
+            if still > 20:
                 raise StandstillError(f"nothing moves in cycle {self.cycle}")
-            for change in self.later:
+            for change in self.changes:
                 change()
             self.cycle += 1
         return max(self.ends)
 
-    # Memory
+    def _do(self, change: Callable[..., None], *arguments: object) -> None:
+        """Put a change off to the end of the cycle."""
+        self.changes.append(lambda: change(*arguments))
+
+    # the memory port
 
     def _arriving(self) -> ReadBurst | None:
+        """The burst of which a word arrives in this cycle."""
         if self.reads and self.cycle >= self.reads[0].granted + self.latency:
             return self.reads[0]
         return None
 
-    def _receive_word(self) -> None:
-        burst = self._arriving()
-        if burst is None:
-            return
+    def _receive(self, burst: ReadBurst) -> None:
+        burst.words -= 1
+        if burst.words == 0:
+            self.reads.popleft()
+        if burst.owner is None:
+            self.received_words += 1
+        else:
+            burst.owner.awaited -= 1
 
-        def receive() -> None:
-            burst.words -= 1
-            if burst.words == 0:
-                self.reads.popleft()
-            if burst.owner is None:
-                self.fetch_bytes += self.config.bus_bytes
-            else:
-                burst.owner.awaited -= 1
-
-        self.later.append(receive)
-
-    def _grant_read(self) -> None:
+    def _grant(self) -> None:
+        """Grant one of the requests that stand."""
         if len(self.reads) >= costs.BURSTS_IN_FLIGHT:
             return
         if sum(burst.words for burst in self.reads) >= costs.WORDS_IN_FLIGHT:
             return
-        words = self._fetch_request()
+        words = self._fetch_words()
         if words:
-            self._grant(FETCH, words, None)
+            self._do(self._ask, ReadBurst(self.cycle, words, None, None))
             return
         for unit in (Unit.COMPUTE, Unit.LOAD):
             front = self.last[unit]
-            if front is not None and front.ready(self.cycle) and front.to_request:
-                self._grant(unit, front.to_request[0], front)
+            if front is not None and front.is_ready(self.cycle) and front.requests:
+                self._do(self._ask, ReadBurst(self.cycle, front.requests[0], unit, front))
                 return
 
-    def _grant(self, reader: Unit | str, words: int, owner: UnderWay | None) -> None:
-        burst = ReadBurst(reader, self.cycle, words, owner)
+    def _ask(self, burst: ReadBurst) -> None:
+        self.reads.append(burst)
+        if burst.owner is None:
+            self.asked += 1
+        else:
+            burst.owner.requests.popleft()
 
-        def grant() -> None:
-            self.reads.append(burst)
-            if owner is None:
-                self.fetch_asked += 1
-            else:
-                owner.to_request.popleft()
-
-        self.later.append(grant)
-
-    def _write(self) -> None:
+    def _send(self) -> None:
+        """Send a word of a STORE; receive a response."""
         if self.responses and self.responses[0][0] == self.cycle:
-            owner = self.responses[0][1]
-
-            def respond() -> None:
-                self.responses.popleft()
-                owner.responses -= 1
-
-            self.later.append(respond)
+            self._do(self._respond, self.responses[0][1])
         front = self.last[Unit.STORE]
-        if front is None or not front.ready(self.cycle) or not front.to_send:
+        if front is None or not front.is_ready(self.cycle) or not front.sends:
             return
-        begins = front.to_send[0] == front.responses_words[0] if False else front.burst_begins
-        if begins and self.write_bursts - len(self._answered()) >= costs.BURSTS_IN_FLIGHT:
+        if self.mid_burst or self.unanswered < costs.BURSTS_IN_FLIGHT:
+            self._do(self._sent, front, not self.mid_burst)
+
+    def _sent(self, owner: UnderWay, begins: bool) -> None:
+        self.unanswered += begins
+        owner.sends[0] -= 1
+        self.mid_burst = owner.sends[0] > 0
+        if not self.mid_burst:
+            owner.sends.popleft()
+            self.responses.append((self.cycle + self.latency, owner))
+
+    def _respond(self, owner: UnderWay) -> None:
+        self.responses.popleft()
+        self.unanswered -= 1
+        owner.responses -= 1
+
+    # fetch
+
+    def _fetch_words(self) -> int:
+        """The words of the burst that fetch asks for, or 0."""
+        first = self.asked * costs.FETCH_BURST
+        if self.asked >= 2 and self.dispatched < first - costs.FETCH_BURST:
+            return 0
+        count = min(costs.FETCH_BURST, len(self.program) - first)
+        return -(-max(count, 0) * 16 // self.config.bus_bytes)
+
+    def _dispatch(self) -> None:
+        index = self.dispatched
+        if index == len(self.program):
             return
+        # the words of a whole burst, then as many as end with this instruction
+        whole = costs.FETCH_BURST * 16 // self.config.bus_bytes
+        inside = -(-(index % costs.FETCH_BURST + 1) * 16 // self.config.bus_bytes)
+        if self.received_words < index // costs.FETCH_BURST * whole + inside:
+            return
+        queue = self.queues[self.program[index].unit]
+        if len(queue) < self.config.command_queue_depth:
+            self._do(self._hand_over, queue, index)
+
+    def _hand_over(self, queue: deque[int], index: int) -> None:
+        queue.append(index)
+        self.dispatched += 1
+
+    # the units
+
+    def _start(self, unit: Unit) -> None:
+        if not self.queues[unit]:
+            return
+        index = self.queues[unit][0]
+        insn = self.program[index]
+        last, under_way = self.last[unit], self.under_way[unit]
+        if last is not None and not last.front_is_free(self.cycle):
+            return
+        if len(under_way) >= IN_FLIGHT:
+            return
+        if last is not None and under_way and last.insn.opcode != insn.opcode:
+            return
+        pops = [q for q, flag in zip(POPS[unit], (insn.pop_prev, insn.pop_next), strict=True) if flag]
+        if all(self.tokens[q] > 0 for q in pops):
+            self._do(self._begin, unit, self._under_way(index, insn), pops)
+
+    def _under_way(self, index: int, insn: Instruction) -> UnderWay:
+        match insn:
+            case Load():
+                bursts = bursts_of(insn, self.config)
+                return UnderWay(
+                    index,
+                    insn,
+                    self.cycle,
+                    costs.LOAD_SETUP,
+                    requests=deque(bursts),
+                    awaited=sum(bursts),
+                    pads=pads_of(insn),
+                )
+            case Store():
+                bursts = bursts_of(insn, self.config)
+                return UnderWay(
+                    index,
+                    insn,
+                    self.cycle,
+                    costs.STORE_SETUP,
+                    sends=deque(bursts),
+                    responses=len(bursts),
+                )
+            case Gemm() | Alu():
+                stages = costs.GEMM_STAGES if isinstance(insn, Gemm) else costs.ALU_STAGES
+                cycles = issue_cycles(insn, self.state)
+                return UnderWay(
+                    index, insn, self.cycle, costs.ISSUE_SETUP, issue=cycles, stages=stages
+                )
+            case _:
+                return UnderWay(index, insn, self.cycle, costs.ISSUE_SETUP)
+
+    def _begin(self, unit: Unit, op: UnderWay, pops: list[int]) -> None:
+        self.queues[unit].popleft()
+        for queue in pops:
+            self.tokens[queue] -= 1
+        self.under_way[unit].append(op)
+        self.last[unit] = op
+        self.starts[op.index] = op.start
+
+    def _advance(self, unit: Unit, arriving: ReadBurst | None) -> None:
+        """Write a pad or issue a micro-op of the unit's last instruction."""
+        op = self.last[unit]
+        if op is None or not op.is_ready(self.cycle):
+            return
+        if op.issue:
+            self._do(self._issue, op)
+        if op.pads:
+            earlier = [o for o in self.under_way[unit] if o is not op]
+            if all(o.has_written(self.cycle) for o in earlier) and (
+                arriving is None or arriving.unit != unit
+            ):
+                self._do(self._pad, op)
+
+    def _issue(self, op: UnderWay) -> None:
+        op.issue -= 1
+        op.last_issue = self.cycle
+
+    def _pad(self, op: UnderWay) -> None:
+        op.pads -= 1
+
+    def _end(self, unit: Unit) -> None:
+        if not self.under_way[unit]:
+            return
+        op = self.under_way[unit][0]
+        flags = (op.insn.push_prev, op.insn.push_next)
+        pushes = [q for q, flag in zip(PUSHES[unit], flags, strict=True) if flag]
+        has_room = all(self.tokens[q] < self.config.token_queue_depth for q in pushes)
+        if op.has_written(self.cycle) and has_room:
+            self._do(self._finish, unit, op, pushes)
+
+    def _finish(self, unit: Unit, op: UnderWay, pushes: list[int]) -> None:
+        self.under_way[unit].popleft()
+        for queue in pushes:
+            self.tokens[queue] += 1
+        self.ends[op.index] = self.cycle + 1
+        self.state.execute(op.insn)

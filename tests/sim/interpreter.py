@@ -1,143 +1,153 @@
-"""What instructions compute, in plain NumPy: the other implementation that the simulator meets."""
+"""The instruction set, executed plainly: one instruction after the other, one micro-op at a time.
 
-from dataclasses import dataclass, field
+Written from the ISA alone, for the compiled engines to be compared with: nothing here is shared
+with them, and nothing is fast. Tokens are not looked at; instructions act in the order given.
+"""
+
+from collections.abc import Iterable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
 from vtakit.isa.config import Config
-from vtakit.isa.instructions import (
-    Alu,
-    AluOp,
-    Gemm,
-    Instruction,
-    Load,
-    Memory,
-    Store,
-    Uop,
-    decode,
-)
+from vtakit.isa.instructions import Alu, AluOp, Gemm, Instruction, Load, Memory, Store, Uop, decode
+from vtakit.isa.program import COUNTERS
 
-I64 = npt.NDArray[np.int64]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
-def decode_program(insns: npt.NDArray[np.uint8], config: Config) -> list[Instruction]:
-    """Return the instructions of a stream, uint8 (n, 16)."""
+def decode_program(insns: Bytes, config: Config) -> list[Instruction]:
+    """Return the instructions of a program, uint8 (n, 16)."""
     return [decode(int.from_bytes(row.tobytes(), "little"), config) for row in insns]
 
 
-@dataclass
 class Interpreter:
-    """Buffers and memory, and `execute`, which changes them as one instruction does."""
+    """A machine without units, queues or time; `dram` uint8 is changed in place."""
 
-    config: Config
-    dram: npt.NDArray[np.uint8]
-    uops: list[int] = field(init=False)
-    inp: I64 = field(init=False)
-    wgt: I64 = field(init=False)
-    acc: I64 = field(init=False)
-    counters: dict[str, int] = field(init=False)
+    def __init__(self, config: Config, dram: Bytes) -> None:
+        self.config = config
+        self.dram = dram
+        self.uop = [Uop()] * config.uop_depth
+        self.inp = np.zeros((config.inp_depth, config.batch, config.block_in), np.int8)
+        self.wgt = np.zeros((config.wgt_depth, config.block_out, config.block_in), np.int8)
+        self.acc = np.zeros((config.acc_depth, config.batch, config.block_out), np.int32)
+        self.counters = dict.fromkeys(COUNTERS, 0)
 
-    def __post_init__(self) -> None:
-        c = self.config
-        self.uops = [0] * c.uop_depth
-        self.inp = np.zeros((c.inp_depth, c.batch, c.block_in), np.int64)
-        self.wgt = np.zeros((c.wgt_depth, c.block_out, c.block_in), np.int64)
-        self.acc = np.zeros((c.acc_depth, c.batch, c.block_out), np.int64)
-        names = ("inp_load", "wgt_load", "acc_load", "uop_load", "out_store")
-        self.counters = {f"{name}_nbytes": 0 for name in names}
-        self.counters |= {"gemm_counter": 0, "alu_counter": 0}
+    def run(self, insns: Bytes) -> None:
+        """Execute instructions, uint8 (n, 16), in their order."""
+        for insn in decode_program(insns, self.config):
+            self.execute(insn)
 
     def execute(self, insn: Instruction) -> None:
-        """Do what the instruction does, tokens apart."""
+        """Do what one instruction does."""
         match insn:
-            case Load() if insn.x_size:
+            case Load(x_size=0) | Store(x_size=0):
+                pass
+            case Load():
                 self._load(insn)
-            case Store() if insn.x_size:
+            case Store():
                 self._store(insn)
             case Gemm():
                 self._gemm(insn)
             case Alu():
                 self._alu(insn)
-            case _:
-                pass
 
-    def steps(self, insn: Gemm | Alu) -> list[tuple[int, int, int]]:
-        """Return the dst, src and wgt of each micro-op that it executes, in order."""
-        out: list[tuple[int, int, int]] = []
-        for o in range(insn.iter_out):
-            for i in range(insn.iter_in):
-                for u in range(insn.uop_begin, insn.uop_end):
-                    uop = Uop.decode(self.uops[u], self.config)
-                    dst = uop.dst + o * insn.dst_factor_out + i * insn.dst_factor_in
-                    src = uop.src + o * insn.src_factor_out + i * insn.src_factor_in
-                    wgt = uop.wgt
-                    if isinstance(insn, Gemm):
-                        wgt += o * insn.wgt_factor_out + i * insn.wgt_factor_in
-                    out.append((dst, src, wgt))
-        return out
-
-    def _address(self, insn: Load | Store, y: int) -> int:
-        size = insn.memory.element_bytes(self.config)
-        return (insn.dram_base + y * insn.x_stride) * size % (1 << 32)
-
-    def _load(self, insn: Load) -> None:
-        c = self.config
-        size = insn.memory.element_bytes(c)
-        width = insn.x_pad_0 + insn.x_size + insn.x_pad_1
-        at = insn.sram_base
-        rows = [None] * insn.y_pad_0 + list(range(insn.y_size)) + [None] * insn.y_pad_1
-        for y in rows:
-            for x in range(width):
-                inside = y is not None and 0 <= x - insn.x_pad_0 < insn.x_size
-                data = np.zeros(size, np.uint8)
-                if inside:
-                    first = self._address(insn, y) + (x - insn.x_pad_0) * size
-                    data = self.dram[first : first + size].copy()
-                self._fill(insn.memory, at, data)
-                at += 1
-        kind = {Memory.ACC_8BIT: "acc"}.get(insn.memory, insn.memory.name.lower())
-        filled = c.acc_tile_bytes if kind == "acc" else size
-        self.counters[f"{kind}_load_nbytes"] += insn.y_size * insn.x_size * filled
-
-    def _fill(self, memory: Memory, at: int, data: npt.NDArray[np.uint8]) -> None:
-        match memory:
-            case Memory.UOP:
-                self.uops[at] = int(data.view("<u4")[0])
-            case Memory.INP:
-                self.inp[at] = data.view(np.int8).reshape(self.inp[at].shape)
-            case Memory.WGT:
-                self.wgt[at] = data.view(np.int8).reshape(self.wgt[at].shape)
-            case Memory.ACC:
-                self.acc[at] = data.view("<i4").reshape(self.acc[at].shape)
-            case _:
-                self.acc[at] = data.view(np.int8).reshape(self.acc[at].shape)
-
-    def _store(self, insn: Store) -> None:
+    def _rows(self, insn: Load | Store) -> Iterable[int]:
+        """Give the DRAM byte of each row."""
         size = insn.memory.element_bytes(self.config)
         for y in range(insn.y_size):
-            tiles = self.acc[insn.sram_base + y * insn.x_size :][: insn.x_size]
-            first = self._address(insn, y)
-            self.dram[first : first + insn.x_size * size] = (tiles & 0xFF).astype(np.uint8).ravel()
+            yield (insn.dram_base * size + y * insn.x_stride * size) % (1 << 32)
+
+    def _load(self, insn: Load) -> None:
+        size = insn.memory.element_bytes(self.config)
+        sram = insn.sram_base
+        width = insn.x_pad_0 + insn.x_size + insn.x_pad_1
+        sram = self._zeros(insn.memory, sram, insn.y_pad_0 * width)
+        for address in self._rows(insn):
+            sram = self._zeros(insn.memory, sram, insn.x_pad_0)
+            for x in range(insn.x_size):
+                data = self.dram[address + x * size : address + (x + 1) * size]
+                assert data.size == size
+                self._put(insn.memory, sram, data)
+                sram += 1
+            sram = self._zeros(insn.memory, sram, insn.x_pad_1)
+        self._zeros(insn.memory, sram, insn.y_pad_1 * width)
+        name, counted = {
+            Memory.UOP: ("uop_load_nbytes", size),
+            Memory.INP: ("inp_load_nbytes", size),
+            Memory.WGT: ("wgt_load_nbytes", size),
+            Memory.ACC: ("acc_load_nbytes", size),
+            Memory.ACC_8BIT: ("acc_load_nbytes", 4 * size),
+        }[insn.memory]
+        self.counters[name] += insn.y_size * insn.x_size * counted
+
+    def _zeros(self, memory: Memory, sram: int, count: int) -> int:
+        nothing = np.zeros(memory.element_bytes(self.config), np.uint8)
+        for element in range(sram, sram + count):
+            self._put(memory, element, nothing)
+        return sram + count
+
+    def _put(self, memory: Memory, element: int, data: Bytes) -> None:
+        match memory:
+            case Memory.UOP:
+                word = int.from_bytes(data.tobytes(), "little")
+                self.uop[element] = Uop.decode(word, self.config)
+            case Memory.INP:
+                self.inp[element] = data.view(np.int8).reshape(self.inp.shape[1:])
+            case Memory.WGT:
+                self.wgt[element] = data.view(np.int8).reshape(self.wgt.shape[1:])
+            case Memory.ACC:
+                self.acc[element] = data.view("<i4").reshape(self.acc.shape[1:])
+            case Memory.ACC_8BIT:
+                self.acc[element] = data.view(np.int8).reshape(self.acc.shape[1:])
+            case Memory.OUT:
+                raise AssertionError("nothing is loaded there")
+
+    def _store(self, insn: Store) -> None:
+        size = self.config.out_tile_bytes
+        sram = insn.sram_base
+        for address in self._rows(insn):
+            tiles = self.acc[sram : sram + insn.x_size].astype(np.int8).view(np.uint8)
+            self.dram[address : address + insn.x_size * size] = tiles.reshape(-1)
+            sram += insn.x_size
         self.counters["out_store_nbytes"] += insn.y_size * insn.x_size * size
+
+    def steps(self, insn: Gemm | Alu) -> list[tuple[int, int, int]]:
+        """Return dst, src and wgt of each micro-op, in their order; of an ALU wgt means nothing."""
+        wgt_out = insn.wgt_factor_out if isinstance(insn, Gemm) else 0
+        wgt_in = insn.wgt_factor_in if isinstance(insn, Gemm) else 0
+        return [
+            (
+                uop.dst + out * insn.dst_factor_out + inner * insn.dst_factor_in,
+                uop.src + out * insn.src_factor_out + inner * insn.src_factor_in,
+                uop.wgt + out * wgt_out + inner * wgt_in,
+            )
+            for out in range(insn.iter_out)
+            for inner in range(insn.iter_in)
+            for uop in self.uop[insn.uop_begin : insn.uop_end]
+        ]
 
     def _gemm(self, insn: Gemm) -> None:
         for dst, src, wgt in self.steps(insn):
             if insn.reset:
                 self.acc[dst] = 0
-            else:
-                self.acc[dst] = _int32(self.acc[dst] + self.inp[src] @ self.wgt[wgt].T)
-                self.counters["gemm_counter"] += 1
+                continue
+            product = self.wgt[wgt].astype(np.int64) @ self.inp[src].astype(np.int64).T
+            self.acc[dst] = (self.acc[dst] + product.T).astype(np.int32)
+            self.counters["gemm_counter"] += 1
 
     def _alu(self, insn: Alu) -> None:
         for dst, src, _ in self.steps(insn):
-            x = self.acc[dst]
-            y = np.full_like(x, insn.imm) if insn.use_imm else self.acc[src]
-            self.acc[dst] = _int32(_operate(insn.alu_opcode, x, y))
+            x = self.acc[dst].astype(np.int64)
+            y = np.full_like(x, insn.imm) if insn.use_imm else self.acc[src].astype(np.int64)
+            self.acc[dst] = operate(insn.alu_opcode, x, y).astype(np.int32)
             self.counters["alu_counter"] += 1
 
 
-def _operate(operation: AluOp, x: I64, y: I64) -> I64:
+def operate(
+    operation: AluOp, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the result of an ALU operation, of which the low 32 bits count."""
     match operation:
         case AluOp.MIN:
             return np.minimum(x, y)
@@ -147,17 +157,7 @@ def _operate(operation: AluOp, x: I64, y: I64) -> I64:
             return x + y
         case AluOp.MUL:
             return x * y
-        case AluOp.SHR:  # floor(x / 2**y), exactly, then modulo 2**32
-            pairs = zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
-            shifted = [_shift(value, count) for value, count in pairs]
-            return np.array(shifted, np.int64).reshape(x.shape)
-
-
-def _shift(value: int, count: int) -> int:
-    if count >= 0:
-        return value >> min(count, 64)
-    return (value << min(-count, 64)) & 0xFFFFFFFF
-
-
-def _int32(x: I64) -> I64:
-    return x.astype(np.int32).astype(np.int64)
+        case AluOp.SHR:
+            right = x >> np.clip(y, 0, 31)
+            left = np.where(y > -32, x << np.clip(-y, 0, 31), 0)
+            return np.where(y >= 0, right, left)

@@ -1,0 +1,219 @@
+"""Programs for the tests of sim: hand-written ones, random ones, and ways to run them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
+from vtakit.isa.instructions import (
+    Alu,
+    AluOp,
+    Finish,
+    Gemm,
+    Instruction,
+    Load,
+    Memory,
+    Store,
+    Unit,
+)
+from vtakit.isa.stream import encode_stream, encode_uops
+from vtakit.sim.machine import Machine
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+RECORDED = sorted((Path(__file__).parents[1] / "data" / "conformance").glob("*.npz"))
+ENGINES = {"sim": True, "functional": False}
+"""Whether each engine counts cycles."""
+
+ODD = {
+    "one": Config(1, 1, 1, uop_buffer_bytes=256, inp_buffer_bytes=64, wgt_buffer_bytes=64,
+                  acc_buffer_bytes=256),
+    "batch4": replace(PRESETS["tiny"], batch=4, block_in=2, block_out=2),
+    "block64": Config(1, 64, 64, inp_buffer_bytes=4 << 10, acc_buffer_bytes=16 << 10),
+}  # fmt: skip
+"""Machines unlike the presets: the least and the largest tiles, and a batch."""
+
+UOPS, DATA, TOP = PAGE_BYTES, 2 * PAGE_BYTES, 20 * PAGE_BYTES
+"""Memory of random programs: micro-ops from UOPS, data from DATA, and nothing from TOP on."""
+
+FAR = 1 << 32
+"""Bytes after which addresses repeat."""
+
+
+def machine(config: Config, dram: Bytes, latency: int = 32) -> Machine:
+    """Return a machine whose memory begins with `dram`, and has no more than that needs."""
+    size = max(2 * PAGE_BYTES, -(-dram.size // PAGE_BYTES) * PAGE_BYTES)
+    made = Machine(config, dram_bytes=size, memory_latency=latency)
+    made.dram[: dram.size] = dram
+    return made
+
+
+def program(config: Config, *instructions: Instruction) -> Bytes:
+    """Return instructions as words, uint8 (n, 16), with FINISH after them where it is missing."""
+    if not any(isinstance(insn, Finish) for insn in instructions):
+        instructions = (*instructions, Finish())
+    return encode_stream(instructions, config)
+
+
+def uop_bytes(config: Config, *uops: tuple[int, int, int]) -> Bytes:
+    """Return micro-ops (dst, src, wgt) as they lie in memory."""
+    dst, src, wgt = zip(*uops, strict=True)
+    return encode_uops(dst, src, wgt, config).view(np.uint8)
+
+
+def in_order(instructions: Iterable[Instruction]) -> list[Instruction]:
+    """Give instructions the tokens that make each wait for the one before.
+
+    LOAD INP; STORE    →    LOAD INP push_next; GEMM (empty) pop_prev push_next; STORE pop_prev
+    """
+    ordered: list[Instruction] = []
+    for insn in instructions:
+        if ordered and abs(ordered[-1].unit - insn.unit) == 2:
+            _follow(ordered, Gemm())
+        _follow(ordered, insn)
+    if ordered and ordered[-1].unit is not Unit.COMPUTE:
+        _follow(ordered, Finish())
+    return ordered
+
+
+def _follow(ordered: list[Instruction], insn: Instruction) -> None:
+    """Append an instruction that waits for the last one, which is of a neighbour or of its unit."""
+    if ordered and ordered[-1].unit < insn.unit:
+        ordered[-1] = replace(ordered[-1], push_next=True)
+        insn = replace(insn, pop_prev=True)
+    elif ordered and ordered[-1].unit > insn.unit:
+        ordered[-1] = replace(ordered[-1], push_prev=True)
+        insn = replace(insn, pop_next=True)
+    ordered.append(insn)
+
+
+def memory_image(config: Config, seed: int) -> Bytes:
+    """Return memory for random programs: micro-ops of low indices, most of them tiny, and data."""
+    random = np.random.default_rng(seed)
+    dram = np.zeros(TOP, np.uint8)
+    count = (DATA - UOPS) // 4
+    columns = []
+    for depth in (config.acc_depth, min(config.acc_depth, config.inp_depth), config.wgt_depth):
+        half = depth // 2
+        some = random.random(count) < 0.1
+        columns.append(np.where(some, random.integers(0, half, count),
+                                random.integers(0, min(half, 6), count)))  # fmt: skip
+    dram[UOPS:DATA] = encode_uops(*columns, config).view(np.uint8)
+    dram[DATA:] = random.integers(0, 256, TOP - DATA)
+    return dram
+
+
+@st.composite
+def transfers(draw: st.DrawFn, config: Config, memory: Memory) -> Load | Store:
+    """Draw a LOAD of a memory, or a STORE (OUT), that stays where it must."""
+    small = st.integers(0, 4)
+    size = memory.element_bytes(config)
+    begin, end = (UOPS, DATA) if memory is Memory.UOP else (DATA, TOP)
+    room = (end - begin) // size
+    y_size, x_size, stride = draw(small), draw(small), draw(st.integers(0, 8))
+    if y_size:
+        x_size = min(x_size, room)
+        stride = min(stride, (room - x_size) // max(y_size - 1, 1))
+    pads = [0] * 4
+    if memory is not Memory.OUT and draw(st.booleans()):
+        pads = [draw(st.integers(0, 3)) for _ in pads]
+    depth = memory.depth(config)
+    width, height = x_size + pads[2] + pads[3], y_size + pads[0] + pads[1]
+    if width * height > depth:
+        pads, width, height = [0] * 4, x_size, y_size
+    if width * height > depth:
+        x_size = width = 0
+    sram_base = draw(st.integers(0, min(24, depth - width * height)))
+    if draw(st.integers(0, 7)) == 0:
+        sram_base = depth - width * height
+    first = draw(st.integers(0, room - max(y_size - 1, 0) * stride - x_size))
+    turns = draw(st.integers(0, min(2, size - 1)))  # whole turns through the address space
+    kind = Store if memory is Memory.OUT else Load
+    return kind(
+        memory=memory,
+        sram_base=min(sram_base, 0xFFFF),
+        dram_base=begin // size + first + turns * (FAR // size),
+        y_size=y_size,
+        x_size=x_size,
+        x_stride=stride,
+        y_pad_0=pads[0],
+        y_pad_1=pads[1],
+        x_pad_0=pads[2],
+        x_pad_1=pads[3],
+    )
+
+
+@st.composite
+def loops(draw: st.DrawFn, config: Config, *, alu: bool) -> Gemm | Alu:
+    """Draw a GEMM or ALU that stays in its buffers, with the micro-ops of `memory_image`."""
+    begin = draw(st.integers(0, min(24, config.uop_depth - 4)))
+    iter_out, iter_in = draw(st.integers(0, 3)), draw(st.integers(0, 4))
+
+    def factors(depth: int) -> tuple[int, int]:
+        most = min(6, (depth // 2) // 5)  # 2 * factor_out + 3 * factor_in stay within a half
+        return draw(st.integers(0, most)), draw(st.integers(0, most))
+
+    dst = factors(config.acc_depth)
+    src = factors(config.acc_depth if alu else min(config.inp_depth, config.acc_depth))
+    common = {
+        "uop_begin": begin,
+        "uop_end": begin + draw(st.integers(-min(1, begin), 4)),
+        "iter_out": iter_out,
+        "iter_in": iter_in,
+        "dst_factor_out": dst[0],
+        "dst_factor_in": dst[1],
+        "src_factor_out": src[0],
+        "src_factor_in": src[1],
+    }
+    if alu:
+        imm = draw(st.one_of(st.integers(-40, 40), st.integers(-(1 << 15), (1 << 15) - 1)))
+        operation = draw(st.sampled_from(AluOp))
+        return Alu(**common, alu_opcode=operation, use_imm=draw(st.booleans()), imm=imm)
+    wgt = factors(config.wgt_depth)
+    reset = draw(st.integers(0, 7)) == 0
+    return Gemm(**common, wgt_factor_out=wgt[0], wgt_factor_in=wgt[1], reset=reset)
+
+
+def instructions(config: Config) -> st.SearchStrategy[Instruction]:
+    """Any instruction but FINISH, for the memory of `memory_image`."""
+    return st.one_of(
+        loops(config, alu=False),
+        loops(config, alu=True),
+        *(transfers(config, memory) for memory in Memory),
+    )
+
+
+def show_buffers(config: Config) -> Sequence[Instruction]:
+    """Return instructions that write what the buffers hold, near both of their ends, to memory.
+
+    Accumulators as four bytes each; of inputs and weights the products with each other. They
+    follow a random program: memory from DATA on is overwritten.
+    """
+    most = min(64, config.acc_depth)
+    places = sorted({0, config.acc_depth - min(16, config.acc_depth)})
+    shown: list[Instruction] = [Load(memory=Memory.UOP, dram_base=TOP // 4, y_size=1, x_size=1)]
+    at = DATA // config.out_tile_bytes
+
+    def store(tiles: int, first: int) -> None:
+        nonlocal at
+        shown.append(Store(sram_base=first, dram_base=at, y_size=1, x_size=tiles))
+        at += tiles
+
+    for first in places:
+        tiles = min(most, config.acc_depth - first)
+        for _ in range(4):
+            store(tiles, first)
+            shown.append(
+                Alu(uop_end=1, iter_out=1, iter_in=tiles, dst_factor_in=1, src_factor_in=1,
+                    alu_opcode=AluOp.SHR, use_imm=True, imm=8)
+            )  # fmt: skip
+    for src, wgt in ((1, 0), (0, 1), (1, 1)):
+        tiles = min(most, config.inp_depth, config.wgt_depth)
+        walk = {"uop_end": 1, "iter_out": 1, "iter_in": tiles, "dst_factor_in": 1}
+        shown += [Gemm(**walk, reset=True), Gemm(**walk, src_factor_in=src, wgt_factor_in=wgt)]
+        store(tiles, 0)
+    return shown
