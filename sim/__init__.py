@@ -12,8 +12,8 @@ What is left is compiled by LLVM (`jit`, `pointers`) and works on two records of
 - `state` - the machine without time; `queues`: who passes tokens to whom; `columns`: a program as
   a table
 - `decode` - words to that table, with every check that needs no run; `faults`: what was found
-- `semantics` - what each instruction does: `transfers` (LOAD, STORE), `kernels` and `vectors`
-  (GEMM, ALU)
+- `semantics` - what each instruction does, through kernels (`kernel`): `transfers` (LOAD, STORE),
+  `compute` (GEMM, ALU), made of `vectors`
 - `functional` - the engine without a clock
 - `timing` - the engine with one; `clock`: what it knows; `costs`: its constants
 - `units` - when instructions start and end; `fetch`, `loader`, `operands`: how long they take

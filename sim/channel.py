@@ -1,9 +1,9 @@
-"""The memory port in time: read requests and their data, write bursts, their responses. Compiled."""
+"""The memory port in time: read requests and data, write bursts and responses. Compiled."""
 
 from ..isa.config import PAGE_BYTES
 from .clock import BURSTS, Clock
 from .costs import BURSTS_IN_FLIGHT, MAX_BURST_WORDS, WORDS_IN_FLIGHT
-from .jit import compiled
+from .jit import compiled, inlined
 from .state import State
 from .transfers import ADDRESS_MASK
 
@@ -11,7 +11,7 @@ _RING = BURSTS - 1
 _RESPONSES = BURSTS_IN_FLIGHT - 1
 
 
-@compiled
+@inlined
 def burst_end(m: State, address: int, end: int) -> int:
     """Return where the burst that begins at `address` ends, when the data ends at `end`.
 
@@ -23,13 +23,13 @@ def burst_end(m: State, address: int, end: int) -> int:
     return min(end, page, longest)
 
 
-@compiled
+@inlined
 def words_between(m: State, address: int, end: int) -> int:
     """Return how many bus words hold the bytes from `address` up to `end`."""
     return ((end - 1) >> m.bus_shift) - (address >> m.bus_shift) + 1
 
 
-@compiled
+@inlined
 def request(t: Clock, reader: int, cycle: int, words: int) -> int:
     """Grant a read request; return the cycle of its first word."""
     first = max(cycle + t.latency, t.read_free)

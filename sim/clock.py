@@ -10,16 +10,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .costs import BURSTS_IN_FLIGHT, FETCH_BUFFER_BURSTS
+from .jit import constant
 from .queues import IN_FLIGHT, TOKEN_QUEUES, UNITS
 from .state import I64
 
 Clock: TypeAlias = Any
 """A record of `CLOCK` in compiled code."""
 
-NEVER = 1 << 62
+NEVER = constant(1 << 62)
 
 # Who reads memory: two of the units, under their own numbers, and fetch
-FETCH, READERS = 2, 3
+FETCH, READERS = constant(2), 3
 
 # What a unit spends its cycles on: columns of `spent`
 BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
@@ -40,18 +41,17 @@ CLOCK = np.dtype(
         ("bursts", _int),  # granted
         ("fetch_data", _int, FETCH_BUFFER_BURSTS),  # cycle of a burst's first word
         ("drained_at", _int, FETCH_BUFFER_BURSTS),  # cycle after the dispatch of its last
-        # command queues: for each place, the cycle from which the unit sees the instruction in it
-        # or, once that has started, the cycle in which it did
-        ("places", _int),  # address, int64 (UNITS, command_depth)
-        ("place_in", *_units),  # of the next to be dispatched
-        ("place_out", *_units),  # of the next to start
-        # token queues: for each place, the cycle from which the token in it can be taken or, once
-        # it has been, the cycle in which it was
-        ("token_places", _int),  # address, int64 (4, token_depth)
-        ("token_in", *_queues),
-        ("token_out", *_queues),
+        # command queues: cycle from which the unit sees the instruction in each place
+        ("places", _int),  # address, int64 (UNITS, 1 << places_shift)
+        ("places_shift", _int),
+        # token queues: cycle from which the token in each place can be taken
+        ("tokens", _int),  # address, int64 (4, 1 << tokens_shift)
+        ("tokens_shift", _int),
+        ("pushed", *_queues),
+        ("popped", *_queues),
         # units
         ("due", *_units),  # cycle in which the next instruction starts
+        ("stale", _int),  # a bit by unit: its `due` may have become known
         ("started_at", *_units),  # of the last one
         ("front_free", *_units),  # cycle from which its front lets the next one start
         ("written", *_units),  # instructions whose effects' time is known
@@ -103,7 +103,7 @@ class Times:
 
     record: np.void
     places: I64
-    token_places: I64
+    tokens: I64
     starts: I64
     ends: I64
 
@@ -111,10 +111,13 @@ class Times:
 def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     """Return the clock for a run of the machine of a record of `state.STATE`."""
     n = int(m["count"]) if record else 0
+    places_shift, tokens_shift = (
+        (int(m[depth]) - 1).bit_length() for depth in ("command_depth", "token_depth")
+    )
     times = Times(
         np.zeros(1, CLOCK)[0],
-        np.full((UNITS, int(m["command_depth"])), -1, np.int64),
-        np.full((len(TOKEN_QUEUES), int(m["token_depth"])), -1, np.int64),
+        np.zeros((UNITS, 1 << places_shift), np.int64),
+        np.zeros((len(TOKEN_QUEUES), 1 << tokens_shift), np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
     )
@@ -125,11 +128,9 @@ def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     t["due"] = NEVER
     t["request_at"] = NEVER
     t["request_at"][FETCH] = 0
-    for queue, tokens in enumerate(m["tokens"].tolist()):
-        times.token_places[queue, :tokens] = 0
-        t["token_in"][queue] = tokens % int(m["token_depth"])
-    t["places"] = times.places.ctypes.data
-    t["token_places"] = times.token_places.ctypes.data
+    t["pushed"] = m["tokens"]
+    t["places"], t["places_shift"] = times.places.ctypes.data, places_shift
+    t["tokens"], t["tokens_shift"] = times.tokens.ctypes.data, tokens_shift
     if record:
         t["starts"], t["ends"] = times.starts.ctypes.data, times.ends.ctypes.data
     return times

@@ -14,7 +14,7 @@ from ..isa.fields import Slot, slots
 from ..isa.instructions import FORMATS, Opcode
 
 # Columns of every row
-UNIT, KIND, TOKENS = 0, 1, 2
+ACTION, OPCODE, TOKENS = 0, 1, 2
 # of LOAD and STORE
 MEMORY, SRAM_BASE, DRAM_BASE, Y_SIZE, X_SIZE, X_STRIDE = 3, 4, 5, 6, 7, 8
 Y_PAD_0, Y_PAD_1, X_PAD_0, X_PAD_1 = 9, 10, 11, 12
@@ -26,11 +26,17 @@ WGT_OUT, WGT_IN = 12, 13
 # of ALU
 ALU_OPCODE, USE_IMM, IMM = 12, 13, 14
 
-# of every row: the unit's next instruction, -1 for none
-NEXT = 15
-
 COLUMNS = 16
 """Integers a row, so that a row fills one cache line."""
+
+NOTHING, LOAD, STORE, GEMM, RESETTING, ALU = range(6)
+"""What ACTION may be: whether there is anything to do, and what."""
+ACTIONS = 6
+
+HEAD, NEXT = 0, 1
+"""What the queues need of an instruction stands apart, in two integers: the head, which is unit,
+token flags and opcode, and the index of the unit's next instruction, -1 for none."""
+TOKENS_SHIFT, OPCODE_SHIFT = 2, 6
 
 POP_PREV, POP_NEXT, PUSH_PREV, PUSH_NEXT = 1, 2, 4, 8
 """Bits of the column TOKENS."""
@@ -71,20 +77,22 @@ FIELDS: dict[Opcode, dict[str, int]] = {
 
 @lru_cache(maxsize=16)
 def field_table(config: Config) -> npt.NDArray[np.int64]:
-    """Return where each field lies in the word, int64 (opcode, COLUMNS, 5).
+    """Return where each column of a row lies in the word, int64 (opcode, 4, COLUMNS).
 
-    A row is half of the word, shift, mask, 1 for a signed field, and the column. Rows follow each other without gaps, and a half of -1 ends
-    them; the first is that of `TOKENS`.
+    By column: -1 for the second half of the word and 0 for the first; the shift; the mask, 0 where
+    the instruction has no such column; and the sign bit, 0 for a field without one.
     """
-    table = np.full((len(Opcode), COLUMNS, 5), -1, np.int64)
+    table = np.zeros((len(Opcode), 4, COLUMNS), np.int64)
     for opcode, columns in FIELDS.items():
         layout = {slot.name: slot for slot in slots(FORMATS[opcode], config)}
+        table[opcode, :, OPCODE] = _place(layout["opcode"], layout["opcode"].width)
         flags = sum(layout[name].width for name in _TOKENS)
-        table[opcode, 0] = (*_place(layout[_TOKENS[0]], flags), TOKENS)
-        for row, (name, column) in enumerate(columns.items(), 1):
-            table[opcode, row] = (*_place(layout[name], layout[name].width), column)
+        table[opcode, :, TOKENS] = _place(layout[_TOKENS[0]], flags)
+        for name, column in columns.items():
+            table[opcode, :, column] = _place(layout[name], layout[name].width)
     return table
 
 
 def _place(slot: Slot, width: int) -> tuple[int, int, int, int]:
-    return slot.offset // 64, slot.offset % 64, (1 << width) - 1, int(slot.signed)
+    sign = 1 << (width - 1) if slot.signed else 0
+    return -(slot.offset // 64), slot.offset % 64, (1 << width) - 1, sign

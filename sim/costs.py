@@ -29,4 +29,4 @@ GEMM_STAGES = 7
 two, accumulate and write."""
 
 ALU_STAGES = 5
-"""Cycles of an ALU micro-op in the pipeline: read micro-op, add loops, read tile, operate, write."""
+"""Cycles of an ALU micro-op in the pipeline: read micro-op, add loops, read, operate, write."""

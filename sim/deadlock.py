@@ -7,15 +7,15 @@ import numpy.typing as npt
 
 from ..isa.config import Config
 from ..isa.instructions import Unit
-from .columns import TOKENS, UNIT
+from .columns import HEAD, TOKENS_SHIFT
 from .errors import DeadlockError
 from .explain import describe
-from .queues import POPPED, PUSHED, TOKEN_QUEUES
+from .queues import MASK, POPPED, PUSHED, TOKEN_QUEUES
 from .state import U8
 
 
 def explain_deadlock(
-    m: np.void, rows: npt.NDArray[np.int32], insns: U8, config: Config
+    m: np.void, heads: npt.NDArray[np.int32], insns: U8, config: Config
 ) -> DeadlockError:
     """Return the exception that says what each unit and fetch wait for.
 
@@ -23,8 +23,8 @@ def explain_deadlock(
     ----------
     m
         The machine as it came to a stop, a record of `state.STATE`.
-    rows : int32 (n, COLUMNS)
-        The decoded program.
+    heads : int32 (n, 2)
+        The decoded program; see `columns`.
     """
     waits: dict[Unit, tuple[int, str]] = {}
     for unit in Unit:
@@ -33,24 +33,21 @@ def explain_deadlock(
             continue
         if m["started"][unit] > m["ended"][unit]:
             depth = config.token_queue_depth
-            full = _queues(int(rows[index, TOKENS]) >> 2, PUSHED[unit])
+            full = _queues(int(heads[index, HEAD]) >> (TOKENS_SHIFT + 2), PUSHED[unit])
             names = [TOKEN_QUEUES[q] for q in full if m["tokens"][q] >= depth]
-            waits[unit] = index, (
-                f"cannot end {describe(index, insns, config)}: {' and '.join(names)} is full "
-                f"(token_queue_depth {depth})"
-            )
+            what = f"cannot end {describe(index, insns, config)}: {' and '.join(names)} is full"
+            waits[unit] = index, f"{what} (token_queue_depth {depth})"
         elif m["dispatched"][unit] == m["started"][unit]:
             waits[unit] = index, f"waits for fetch to hand over {describe(index, insns, config)}"
         else:
-            empty = _queues(int(rows[index, TOKENS]), POPPED[unit])
+            empty = _queues(int(heads[index, HEAD]) >> TOKENS_SHIFT, POPPED[unit])
             names = [TOKEN_QUEUES[q] for q in empty if m["tokens"][q] == 0]
-            waits[unit] = index, (
-                f"waits for a token from {' and '.join(names)} at {describe(index, insns, config)}"
-            )
+            where = describe(index, insns, config)
+            waits[unit] = index, f"waits for a token from {' and '.join(names)} at {where}"
     reasons = [f"{unit.name.lower()} {reason}" for unit, (_, reason) in waits.items()]
     fetched = int(m["dispatched"].sum())
     if fetched < len(insns):
-        full_unit = Unit(int(rows[fetched, UNIT])).name.lower()
+        full_unit = Unit(int(heads[fetched, HEAD]) & MASK).name.lower()
         reasons.append(
             f"fetch cannot hand over {describe(fetched, insns, config)}: the {full_unit} queue is "
             f"full (command_queue_depth {config.command_queue_depth})"

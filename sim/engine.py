@@ -1,20 +1,25 @@
 """Both engines behind one call: decode, run, and turn what went wrong into exceptions."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from ..isa.config import Config
 from ..isa.stream import words
+from . import columns
 from .clock import new_times
 from .columns import COLUMNS
+from .compute import alu_of, gemm_of, reset_of
 from .deadlock import explain_deadlock
 from .decode import decode
 from .explain import explain
 from .faults import DEADLOCK, OK
 from .functional import run_functional
+from .kernel import Kernel
 from .state import I64, U8, new_buffers
 from .timing import close_accounts, run_timed
+from .transfers import load_of, store_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,11 @@ class Engine:
     def __init__(self, config: Config, dram: U8) -> None:
         self.config = config
         self.buffers = new_buffers(config, dram)
+        self._kernels = _kernels(config.batch, config.block_out)
+        for action, kernel in self._kernels.items():
+            self.buffers.record["kernels"][action] = kernel.address
         self._rows = np.empty((0, COLUMNS), np.int32)
+        self._heads = np.empty((0, 2), np.int32)
 
     @property
     def counters(self) -> list[int]:
@@ -65,9 +74,10 @@ class Engine:
         halves = words(insns)
         if len(insns) > len(self._rows):
             self._rows = np.empty((len(insns), COLUMNS), np.int32)
+            self._heads = np.empty((len(insns), 2), np.int32)
         rows = self._rows
         m["words"], m["rows"], m["count"] = halves.ctypes.data, rows.ctypes.data, len(insns)
-        m["counters"] = 0
+        m["heads"] = self._heads.ctypes.data
         timing: Timing | None = None
         code = decode(m)
         if code == OK and latency is None:
@@ -76,9 +86,24 @@ class Engine:
             times = new_times(m, latency, record=record)
             code = run_timed(m, times.record)
             cycles = close_accounts(m, times.record)
+            m["tokens"] = times.record["pushed"] - times.record["popped"]
             timing = Timing(cycles, times.record, times.starts, times.ends)
         if code == DEADLOCK:
-            raise explain_deadlock(m, rows, insns, self.config)
+            raise explain_deadlock(m, self._heads, insns, self.config)
         if code != OK:
             raise explain(m["fault"], insns, self.config, self.buffers.dram.size)
         return timing
+
+
+@cache
+def _kernels(batch: int, block: int) -> dict[int, Kernel]:
+    """Return the kernels for tiles of a shape, by action."""
+    lanes = batch * block
+    bodies = {
+        columns.LOAD: load_of(lanes, block),
+        columns.STORE: store_of(lanes),
+        columns.GEMM: gemm_of(batch, block),
+        columns.RESETTING: reset_of(lanes),
+        columns.ALU: alu_of(lanes),
+    }
+    return {action: Kernel(body) for action, body in bodies.items()}

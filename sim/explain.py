@@ -33,8 +33,10 @@ def explain(
     code, index, column, value, limit = fault.tolist()
     if index < 0:
         return ProgramError("the program is empty; it must end with FINISH")
-    fields = {name: int(column[0]) for name, column in
-              decode_stream(insns[index : index + 1], config).items()}
+    fields = {
+        name: int(column[0])
+        for name, column in decode_stream(insns[index : index + 1], config).items()
+    }
     sentence = _sentence(code, column, value, limit, fields, config, dram_bytes)
     return ProgramError(f"{describe(index, insns, config)}: {sentence}", instruction=index)
 

@@ -1,6 +1,6 @@
 """What compiled code finds wrong with an instruction, as numbers; `explain` puts it in words."""
 
-from .jit import compiled
+from .jit import inlined
 from .state import State
 
 OK = 0
@@ -22,7 +22,7 @@ WGT_RANGE = 15
 DEADLOCK = 16
 
 
-@compiled
+@inlined
 def report(m: State, code: int, instruction: int, column: int, value: int, limit: int) -> int:
     """Write a fault down: code, instruction, column and two values; return the code."""
     m.fault[0] = code

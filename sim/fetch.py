@@ -3,12 +3,12 @@
 from ..isa.config import INSTRUCTION_BITS
 from .channel import request
 from .clock import FETCH, NEVER, Clock
-from .columns import UNIT
+from .columns import HEAD
 from .costs import FETCH_BUFFER_BURSTS, FETCH_BURST
-from .decode import row_at
-from .jit import compiled
-from .pointers import int64s
-from .state import State
+from .jit import compiled, inlined
+from .pointers import int32s, int64s, skip
+from .queues import MASK
+from .state import Ints, State
 
 _BYTES = INSTRUCTION_BITS // 8
 _SLOTS = FETCH_BUFFER_BURSTS - 1
@@ -22,42 +22,49 @@ def grant_fetch(m: State, t: Clock, cycle: int) -> None:
     t.fetch_data[t.bursts & _SLOTS] = request(t, FETCH, cycle, words)
     t.bursts += 1
     _ask(m, t, cycle + 1)
-    dispatch(m, t)
+    dispatch(m, t, cycle)
 
 
 @compiled
-def dispatch(m: State, t: Clock) -> None:
-    """Hand over all instructions that have been asked for, up to one whose queue is full."""
+def dispatch(m: State, t: Clock, now: int) -> None:
+    """Hand over all instructions that have been asked for, up to one whose queue is full.
+
+    Those that waited for room until `now` go from the next cycle on; words arrive after it anyway.
+    """
     asked = min(t.bursts * FETCH_BURST, m.count)
-    places = int64s(t.places)
-    while t.fetched < asked:
-        index = t.fetched
-        unit = row_at(m, index)[UNIT]
-        if m.dispatched[unit] - m.started[unit] >= m.command_depth:
-            return
+    heads, depth = int32s(m.heads), m.command_depth
+    index, cycle = t.fetched, max(t.dispatched_at, now)
+    while index < asked:
+        unit = heads[2 * index + HEAD] & MASK
+        dispatched = m.dispatched[unit]
+        waiting = dispatched - m.started[unit]
+        if waiting >= depth:
+            break
+        if waiting == 0:
+            t.stale |= 1 << unit
+        m.dispatched[unit] = dispatched + 1
         slot = (index // FETCH_BURST) & _SLOTS
         last_byte = (index % FETCH_BURST + 1) * _BYTES - 1
         arrival = t.fetch_data[slot] + (last_byte >> m.bus_shift)
-        place = unit * m.command_depth + t.place_in[unit]
-        cycle = max(t.dispatched_at, arrival, places[place]) + 1
-        places[place] = cycle + 1
-        t.place_in[unit] = after(t.place_in[unit], m.command_depth)
-        t.dispatched_at = cycle
-        m.dispatched[unit] += 1
-        t.fetched = index + 1
-        if t.fetched % FETCH_BURST == 0:
+        cycle = max(cycle, arrival) + 1
+        place_at(t, unit, dispatched)[0] = cycle + 1
+        index += 1
+        if index % FETCH_BURST == 0:
             t.drained_at[slot] = cycle + 1
-            if t.request_at[FETCH] == NEVER:
-                _ask(m, t, cycle + 1)
+    if index > t.fetched:
+        t.fetched, t.dispatched_at = index, cycle
+    if t.request_at[FETCH] == NEVER:
+        _ask(m, t, 0)
 
 
-@compiled
-def after(place: int, length: int) -> int:
-    """Return the place after one, in a ring."""
-    return place + 1 if place + 1 < length else 0
+@inlined
+def place_at(t: Clock, unit: int, number: int) -> Ints:
+    """Return the place in its command queue of a unit's instruction."""
+    place = number & ((1 << t.places_shift) - 1)
+    return skip(int64s(t.places), (unit << t.places_shift) + place)
 
 
-@compiled
+@inlined
 def _ask(m: State, t: Clock, cycle: int) -> None:
     """Ask for the next burst from `cycle` on, if there is one, as soon as the buffer has room."""
     room = t.fetched >= (t.bursts + 1 - FETCH_BUFFER_BURSTS) * FETCH_BURST

@@ -6,13 +6,18 @@ instruction starts when its tokens are there and its unit has fewer than `IN_FLI
 of its own kind; instructions of a unit end in order, each when its tokens find room.
 """
 
-from .columns import KIND, NEXT, TOKENS, UNIT
+import numpy as np
+
+from .columns import HEAD, NEXT, OPCODE_SHIFT, TOKENS_SHIFT
 from .decode import row_at
 from .faults import DEADLOCK, OK
-from .jit import compiled, entry
-from .queues import IN_FLIGHT, POPPED, PUSHED, UNITS
+from .jit import entry, inlined
+from .pointers import int32s
+from .queues import IN_FLIGHT, MASK, POPPED, PUSHED, UNITS
 from .semantics import execute
-from .state import Ints, State
+from .state import State
+
+_POPPED, _PUSHED = np.array(POPPED), np.array(PUSHED)
 
 
 @entry
@@ -21,12 +26,12 @@ def run_functional(m: State) -> int:
     for unit in range(UNITS):
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = m.first[unit]
-    fetched = 0
+    heads, fetched = int32s(m.heads), 0
     moving = True
     while moving:
         moving = False
         while fetched < m.count:
-            unit = row_at(m, fetched)[UNIT]
+            unit = heads[2 * fetched + HEAD] & MASK
             if m.dispatched[unit] - m.started[unit] >= m.command_depth:
                 break
             m.dispatched[unit] += 1
@@ -38,11 +43,10 @@ def run_functional(m: State) -> int:
                     moving = True
                 elif m.started[unit] < m.dispatched[unit] and _may_start(m, unit):
                     index = m.to_start[unit]
-                    row = row_at(m, index)
                     m.started[unit] += 1
-                    m.kind[unit] = row[KIND]
-                    m.to_start[unit] = row[NEXT]
-                    code = execute(m, row, index)
+                    m.opcode[unit] = heads[2 * index + HEAD] >> OPCODE_SHIFT
+                    m.to_start[unit] = heads[2 * index + NEXT]
+                    code = execute(m, row_at(m, index), index)
                     if code != OK:
                         return code
                     moving = True
@@ -56,34 +60,34 @@ def run_functional(m: State) -> int:
     return OK
 
 
-@compiled
+@inlined
 def _may_start(m: State, unit: int) -> bool:
     """Pop the tokens of the unit's next instruction, if it may start."""
-    row = row_at(m, m.to_start[unit])
+    head = int32s(m.heads)[2 * m.to_start[unit] + HEAD]
     under_way = m.started[unit] - m.ended[unit]
-    if under_way > 0 and (under_way >= IN_FLIGHT or m.kind[unit] != row[KIND]):
+    if under_way > 0 and (under_way >= IN_FLIGHT or m.opcode[unit] != head >> OPCODE_SHIFT):
         return False
-    flags = row[TOKENS]
+    flags = head >> TOKENS_SHIFT
     for side in range(2):
-        if flags >> side & 1 and m.tokens[POPPED[unit][side]] == 0:
+        if flags >> side & 1 and m.tokens[_POPPED[unit, side] & MASK] == 0:
             return False
     for side in range(2):
         if flags >> side & 1:
-            m.tokens[POPPED[unit][side]] -= 1
+            m.tokens[_POPPED[unit, side] & MASK] -= 1
     return True
 
 
-@compiled
+@inlined
 def _end(m: State, unit: int) -> bool:
     """End the unit's oldest instruction under way, if its tokens find room."""
-    row = row_at(m, m.to_end[unit])
-    flags = row[TOKENS] >> 2
+    heads, index = int32s(m.heads), m.to_end[unit]
+    flags = heads[2 * index + HEAD] >> (TOKENS_SHIFT + 2)
     for side in range(2):
-        if flags >> side & 1 and m.tokens[PUSHED[unit][side]] >= m.token_depth:
+        if flags >> side & 1 and m.tokens[_PUSHED[unit, side] & MASK] >= m.token_depth:
             return False
     for side in range(2):
         if flags >> side & 1:
-            m.tokens[PUSHED[unit][side]] += 1
+            m.tokens[_PUSHED[unit, side] & MASK] += 1
     m.ended[unit] += 1
-    m.to_end[unit] = row[NEXT]
+    m.to_end[unit] = heads[2 * index + NEXT]
     return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +19,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """Compile as part of the functions that call it."""
     return cast(F, numba.njit(error_model="numpy")(function))
+
+
+def inlined(function: F) -> F:
+    """Copy into the functions that call it, before they are compiled: for what is small."""
+    return cast(F, numba.njit(error_model="numpy", inline="always")(function))
 
 
 def entry(function: F) -> F:
@@ -31,6 +37,14 @@ def entry(function: F) -> F:
         return cast(F, numba.njit(error_model="numpy", cache=True)(function))
     except RuntimeError:  # "no locator available"
         return compiled(function)
+
+
+def constant(value: int) -> int:
+    """Return a number to pass to compiled functions.
+
+    Given a plain integer, Numba compiles a function once more, for that value.
+    """
+    return cast(int, np.int64(value))
 
 
 def sources_digest() -> str:

@@ -25,7 +25,7 @@ class UnitCycles:
     busy
         Working on an instruction: asking for words, sending them, issuing micro-ops.
     no_instruction
-        Nothing in its command queue, before, between and after its instructions.
+        Nothing in its command queue.
     token_prev, token_next
         Waiting for a token from the unit before, or after.
     memory
@@ -192,7 +192,7 @@ class Machine:
         timed = self._engine.run(insns, latency=latency, record=record)
         original = self._engine.counters
         if timed is None:
-            return Result(None, Counters(*original))
+            return Result(None, Counters(*original, cycles=None))
         counters = Counters(*original, cycles=_cycles(timed.clock))
         if not record:
             return Result(timed.cycles, counters)

@@ -5,7 +5,6 @@ from .jit import compiled
 from .state import Ints
 
 
-
 @compiled
 def operand_hits(row: Ints, uops: Ints) -> int:
     """Return how many micro-ops of a tensor ALU read the source that the one before read.

@@ -6,14 +6,15 @@ most of what the inner functions do. Python owns the arrays; compiled code gets 
 # pyright: basic
 # (llvmlite and Numba have no types)
 
-from collections.abc import Callable
 from typing import Any
 
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+
+intrinsic: Any = numba_intrinsic  # what it makes of a function has another signature
 
 
-def _pointer_to(element: Any) -> Callable[[int], Any]:
+def _pointer_to(element: Any) -> Any:
     @intrinsic
     def at(context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

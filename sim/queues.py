@@ -1,9 +1,10 @@
 """Who passes tokens to whom, and how many instructions a unit may have under way."""
 
 from ..isa.instructions import Unit
+from .jit import constant
 
 UNITS = len(Unit)
-LOAD, COMPUTE, STORE = int(Unit.LOAD), int(Unit.COMPUTE), int(Unit.STORE)
+LOAD, COMPUTE, STORE = constant(Unit.LOAD), constant(Unit.COMPUTE), constant(Unit.STORE)
 
 TOKEN_QUEUES = ("load->compute", "compute->load", "compute->store", "store->compute")
 
@@ -15,7 +16,12 @@ PUSHED = ((NO_QUEUE, 0), (1, 2), (3, NO_QUEUE))
 """The token queues that push_prev and push_next give to, by unit."""
 
 PRODUCER = (LOAD, COMPUTE, COMPUTE, STORE)
-"""The unit that gives to each token queue."""
+CONSUMER = (COMPUTE, LOAD, STORE, COMPUTE)
+"""The units that give to each token queue, and that take from it."""
+
+MASK = 3
+"""Units and token queues are numbered under 4. A number that has been masked cannot be negative,
+which spares compiled code the question at every array that it indexes."""
 
 IN_FLIGHT = 8
 """Instructions of one unit that have started and not ended, at most; a power of two."""

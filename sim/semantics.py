@@ -8,72 +8,45 @@ Where the original leaves a result open, this machine has one:
 - Buffers hold zeros at first.
 """
 
-from ..isa.instructions import Memory, Opcode
+from ..isa.instructions import Memory
 from .columns import (
+    ACTION,
+    ALU,
     DST_IN,
     DST_OUT,
+    GEMM,
     ITER_IN,
     ITER_OUT,
-    KIND,
-    RESET,
+    NOTHING,
     SRC_IN,
     SRC_OUT,
     UOP_BEGIN,
     UOP_END,
     WGT_IN,
     WGT_OUT,
-    X_SIZE,
 )
 from .faults import DST_RANGE, OK, SRC_RANGE, WGT_RANGE, report
 from .jit import compiled
-from .kernels import alu, gemm, reset
+from .kernel import call
 from .pointers import int32s
-from .state import ALU_UOPS, GEMM_UOPS, Ints, State
-from .transfers import load, store
+from .state import Ints, State
 
-_LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
-_GEMM, _ALU = int(Opcode.GEMM), int(Opcode.ALU)
 _INP, _WGT, _ACC = int(Memory.INP), int(Memory.WGT), int(Memory.ACC)
 _UNLIMITED = 1 << 62
+_ACTIONS = 7  # a mask, for an index that cannot be negative
 
 
 @compiled
 def execute(m: State, row: Ints, index: int) -> int:
     """Do all that an instruction does, tokens apart; return OK or a fault."""
-    kind = row[KIND]
-    if kind == _LOAD:
-        if row[X_SIZE] != 0:
-            load(m, row)
-    elif kind == _STORE:
-        if row[X_SIZE] != 0:
-            store(m, row)
-    elif kind == _GEMM or kind == _ALU:
-        return _compute(m, row, index)
-    return OK
-
-
-@compiled
-def micro_ops(row: Ints) -> int:
-    """Return how many micro-ops a GEMM or ALU executes."""
-    return max(row[UOP_END] - row[UOP_BEGIN], 0) * row[ITER_OUT] * row[ITER_IN]
-
-
-@compiled
-def _compute(m: State, row: Ints, index: int) -> int:
-    count = micro_ops(row)
-    if count == 0:
+    action = row[ACTION]
+    if action == NOTHING:
         return OK
-    code = _check_indices(m, row, index)
-    if code != OK:
-        return code
-    if row[KIND] == _ALU:
-        m.counters[ALU_UOPS] += count
-        alu(m, row)
-    elif row[RESET]:
-        reset(m, row)
-    else:
-        m.counters[GEMM_UOPS] += count
-        gemm(m, row)
+    if action >= GEMM:
+        code = _check_indices(m, row, index)
+        if code != OK:
+            return code
+    call(m.kernels[action & _ACTIONS], m, row)
     return OK
 
 
@@ -83,9 +56,9 @@ def _check_indices(m: State, row: Ints, index: int) -> int:
     outs, inners = row[ITER_OUT] - 1, row[ITER_IN] - 1
     dst_limit = m.depths[_ACC] - outs * row[DST_OUT] - inners * row[DST_IN]
     src_limit = wgt_limit = _UNLIMITED
-    if row[KIND] == _ALU:
+    if row[ACTION] == ALU:
         src_limit = m.depths[_ACC] - outs * row[SRC_OUT] - inners * row[SRC_IN]
-    elif not row[RESET]:
+    elif row[ACTION] == GEMM:
         src_limit = m.depths[_INP] - outs * row[SRC_OUT] - inners * row[SRC_IN]
         wgt_limit = m.depths[_WGT] - outs * row[WGT_OUT] - inners * row[WGT_IN]
     uops = int32s(m.uops)

@@ -10,7 +10,7 @@ from ..isa.config import Config
 from ..isa.fields import slots
 from ..isa.instructions import Memory, Uop
 from ..isa.program import COUNTERS
-from .columns import field_table
+from .columns import ACTIONS, field_table
 from .jit import sources_digest
 from .queues import TOKEN_QUEUES, UNITS
 
@@ -55,9 +55,11 @@ STATE = np.dtype(
         ("wgt", _int),  # int16: widened, in the order of kernels.weight_place
         ("acc", _int),  # int32
         ("immediate", _int),  # int32 (VECTOR): an ALU instruction's own operand
+        ("kernels", _int, ACTIONS),  # addresses, by what ACTION may be; 0 for NOTHING
         # the program
         ("words", _int),  # address, int64 (n, 2)
         ("rows", _int),  # address, int32 (n, COLUMNS); see columns
+        ("heads", _int),  # address, int32 (n, 2); see columns
         ("count", _int),  # n
         ("first", _int, UNITS),  # index of each unit's first instruction, -1 for none
         ("last", _int, UNITS),
@@ -71,7 +73,7 @@ STATE = np.dtype(
         ("ended", _int, UNITS),
         ("to_start", _int, UNITS),  # index of each unit's next instruction to do so
         ("to_end", _int, UNITS),
-        ("kind", _int, UNITS),  # opcode of the last one started
+        ("opcode", _int, UNITS),  # of the last one started
         (sources_digest(), np.int8),  # see jit.entry
     ]
 )

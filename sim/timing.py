@@ -6,35 +6,43 @@ granted. Only the readers of memory compete, so only their requests, and the ord
 buffers and memory, need events to be taken in the order of time.
 """
 
+from typing import Any
+
+import numpy as np
+
 from ..isa.instructions import Opcode
 from .channel import write
 from .clock import BUSY, FETCH, NEVER, NO_INSTRUCTION, Clock
 from .columns import (
-    KIND,
+    ACTION,
+    ALU,
+    HEAD,
     MEMORY,
     NEXT,
-    TOKENS,
+    NOTHING,
+    OPCODE_SHIFT,
+    TOKENS_SHIFT,
     USE_IMM,
     X_SIZE,
     X_STRIDE,
     Y_SIZE,
 )
 from .costs import ALU_STAGES, BURSTS_IN_FLIGHT, GEMM_STAGES, ISSUE_SETUP, STORE_SETUP
-from .decode import row_at
+from .decode import micro_ops, row_at
 from .faults import DEADLOCK, OK
-from .fetch import after, dispatch, grant_fetch
+from .fetch import dispatch, grant_fetch
 from .jit import compiled, entry
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
-from .queues import COMPUTE, IN_FLIGHT, LOAD, POPPED, PRODUCER, STORE, UNITS
-from .semantics import execute, micro_ops
+from .queues import COMPUTE, IN_FLIGHT, LOAD, MASK, POPPED, PRODUCER, STORE, UNITS
+from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address
-from .units import account, account_end, earliest_start, end_those_written, take_tokens
+from .units import account, earliest_start, end_those_written, take_tokens
 
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
-_GEMM, _ALU = int(Opcode.GEMM), int(Opcode.ALU)
+_GIVER: Any = np.array([[PRODUCER[queue] for queue in pair] for pair in POPPED])
 _RING, _RESPONSES = IN_FLIGHT - 1, BURSTS_IN_FLIGHT - 1
 
 
@@ -44,33 +52,34 @@ def run_timed(m: State, t: Clock) -> int:
     for unit in range(UNITS):
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = t.to_apply[unit] = m.first[unit]
-        m.kind[unit] = -1
+        m.opcode[unit] = -1
     while True:
         unit, cycle = COMPUTE, NEVER
         for candidate in range(UNITS):
-            if t.due[candidate] == NEVER:
+            if t.stale >> candidate & 1:
                 t.due[candidate] = earliest_start(m, t, candidate)
             if t.due[candidate] < cycle:
                 unit, cycle = candidate, t.due[candidate]
+        t.stale = 0
         granted = min(t.request_at[LOAD], t.request_at[COMPUTE], t.request_at[FETCH])
         if granted != NEVER:
             granted = max(granted, t.request_free)
         if cycle <= granted:
-            if cycle == NEVER:
-                break
             code = _apply(m, t, cycle)
             if code != OK:
                 return code
+            if cycle == NEVER:
+                break
             _start(m, t, unit, cycle)
         elif t.request_at[FETCH] <= granted:
             grant_fetch(m, t, granted)
         else:
-            reader = COMPUTE if t.request_at[COMPUTE] <= granted else LOAD
-            if grant_load(m, t, reader, granted):
-                _written(m, t, reader)
-    code = _apply(m, t, NEVER)
-    if code != OK:
-        return code
+            reader, other = LOAD, COMPUTE
+            if t.request_at[COMPUTE] <= granted:
+                reader, other = COMPUTE, LOAD
+            until = min(cycle, t.request_at[FETCH], t.request_at[other])
+            if grant_load(m, t, reader, granted, until):
+                _written(m, t, reader, granted)
     done = t.fetched == m.count
     for unit in range(UNITS):
         done = done and m.ended[unit] == m.dispatched[unit]
@@ -91,53 +100,56 @@ def _apply(m: State, t: Clock, cycle: int) -> int:
         if unit < 0:
             return OK
         index = t.to_apply[unit]
-        row = row_at(m, index)
         t.applied[unit] += 1
-        t.to_apply[unit] = row[NEXT]
+        t.to_apply[unit] = int32s(m.heads)[2 * index + NEXT]
         if t.ends:
             int64s(t.ends)[index] = first
-        code = execute(m, row, index)
+        code = execute(m, row_at(m, index), index)
         if code != OK:
             return code
 
 
 @compiled
 def _start(m: State, t: Clock, unit: int, cycle: int) -> None:
-    index = m.to_start[unit]
-    row = row_at(m, index)
-    kind, flags = row[KIND], row[TOKENS]
+    unit &= MASK
+    index, heads = m.to_start[unit], int32s(m.heads)
+    head, row = heads[2 * index + HEAD], row_at(m, index)
+    opcode = head >> OPCODE_SHIFT
     if t.starts:
         int64s(t.starts)[index] = cycle
-    account(m, t, unit, row)
-    int64s(t.places)[unit * m.command_depth + t.place_out[unit]] = cycle
-    t.place_out[unit] = after(t.place_out[unit], m.command_depth)
-    take_tokens(m, t, unit, flags, cycle)
+    t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
+    if cycle > t.front_free[unit]:
+        account(m, t, unit, head, cycle)
+    take_tokens(t, unit, head)
     m.started[unit] += 1
-    m.kind[unit] = kind
-    m.to_start[unit] = row[NEXT]
+    m.opcode[unit] = opcode
+    m.to_start[unit] = heads[2 * index + NEXT]
     t.started_at[unit] = cycle
     t.due[unit] = NEVER
-    if kind == _LOAD:
+    t.stale |= 1 << unit
+    if opcode == _LOAD:
         begin_load(m, t, unit, row, cycle)
-    elif kind == _STORE:
+    elif opcode == _STORE:
         _begin_store(m, t, row, cycle)
     else:
         _begin_compute(m, t, row, cycle)
     if t.front_free[unit] != NEVER:
-        _written(m, t, unit)
+        _written(m, t, unit, cycle)
     for side in range(2):
-        if flags >> side & 1:
-            end_those_written(m, t, PRODUCER[POPPED[unit][side]])
+        if head >> (TOKENS_SHIFT + side) & 1:
+            end_those_written(m, t, _GIVER[unit, side], cycle)
     if t.fetched < m.count:
-        dispatch(m, t)
+        dispatch(m, t, cycle)
 
 
 @compiled
-def _written(m: State, t: Clock, unit: int) -> None:
+def _written(m: State, t: Clock, unit: int, now: int) -> None:
     """Note when the unit's newest instruction has written all, and end what can end."""
+    unit &= MASK
     t.written_ring[unit, t.written[unit] & _RING] = t.written_at[unit]
     t.written[unit] += 1
-    end_those_written(m, t, unit)
+    t.stale |= 1 << unit
+    end_those_written(m, t, unit, now)
 
 
 @compiled
@@ -150,32 +162,27 @@ def _begin_store(m: State, t: Clock, row: Ints, start: int) -> None:
         cycle = write(m, t, cycle, address, length, pitch, row[Y_SIZE])
         written = t.response_at[(t.write_bursts - 1) & _RESPONSES] + 1
     t.front_free[STORE] = cycle
-    t.written_at[STORE] = written
+    t.written_at[STORE] = max(t.written_at[STORE], written)
 
 
 @compiled
 def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
     """GEMM, ALU and FINISH."""
-    kind = row[KIND]
-    cycle = start + ISSUE_SETUP
-    t.front_free[COMPUTE] = cycle
-    t.written_at[COMPUTE] = cycle
-    if kind != _GEMM and kind != _ALU:
-        return
-    cycles = micro_ops(row)
-    if cycles == 0:
-        return
-    if kind == _GEMM:
-        t.gemm_cycles += cycles
-        t.written_at[COMPUTE] = cycle + cycles - 1 + GEMM_STAGES
-    else:
-        if row[USE_IMM] == 0 and m.acc_read_ports == 1:
-            hits = operand_hits(row, int32s(m.uops))
-            t.operand_hits += hits
-            cycles += cycles - hits
-        t.alu_cycles += cycles
-        t.written_at[COMPUTE] = cycle + cycles - 1 + ALU_STAGES
-    t.front_free[COMPUTE] = cycle + cycles
+    action, first = row[ACTION], start + ISSUE_SETUP
+    cycles, stages = 0, 1
+    if action != NOTHING:
+        cycles, stages = micro_ops(row), GEMM_STAGES
+        if action != ALU:
+            t.gemm_cycles += cycles
+        else:
+            stages = ALU_STAGES
+            if row[USE_IMM] == 0 and m.acc_read_ports == 1:
+                hits = operand_hits(row, int32s(m.uops))
+                t.operand_hits += hits
+                cycles += cycles - hits
+            t.alu_cycles += cycles
+    t.front_free[COMPUTE] = first + cycles
+    t.written_at[COMPUTE] = max(t.written_at[COMPUTE], first + cycles - 1 + stages)
 
 
 @entry
@@ -184,6 +191,5 @@ def close_accounts(m: State, t: Clock) -> int:
     cycles = max(t.ended_at[LOAD], t.ended_at[COMPUTE], t.ended_at[STORE])
     for unit in range(UNITS):
         t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
-        cycle = account_end(m, t, unit, t.front_free[unit])
-        t.spent[unit, NO_INSTRUCTION] += cycles - cycle
+        t.spent[unit, NO_INSTRUCTION] += cycles - t.front_free[unit]
     return cycles

@@ -1,8 +1,9 @@
 """When an instruction starts and when it ends: queues, tokens, order. Compiled."""
 
+import numpy as np
+
 from ..isa.instructions import Opcode
 from .clock import (
-    BUSY,
     MEMORY,
     NEVER,
     NO_INSTRUCTION,
@@ -11,28 +12,27 @@ from .clock import (
     TOKEN_PREV,
     Clock,
 )
-from .columns import KIND, NEXT, TOKENS
-from .decode import row_at
-from .fetch import after
-from .jit import compiled
-from .pointers import int64s
-from .queues import IN_FLIGHT, POPPED, PUSHED
+from .columns import HEAD, NEXT, OPCODE_SHIFT, TOKENS_SHIFT
+from .fetch import place_at
+from .jit import compiled, inlined
+from .pointers import int32s, int64s, skip
+from .queues import CONSUMER, IN_FLIGHT, MASK, POPPED, PUSHED
 from .state import Ints, State
 
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
 _RING = IN_FLIGHT - 1
+_POPPED, _PUSHED, _CONSUMER = np.array(POPPED), np.array(PUSHED), np.array(CONSUMER)
 
 
-@compiled
+@inlined
 def earliest_start(m: State, t: Clock, unit: int) -> int:
     """Return the cycle in which the unit's next instruction starts, or NEVER while that is open."""
     number = m.started[unit]
     if number == m.dispatched[unit] or t.front_free[unit] == NEVER:
         return NEVER
-    row = row_at(m, m.to_start[unit])
-    places = int64s(t.places)
-    cycle = max(t.front_free[unit], places[unit * m.command_depth + t.place_out[unit]])
-    if row[KIND] != m.kind[unit]:
+    head = int32s(m.heads)[2 * m.to_start[unit] + HEAD]
+    cycle = max(t.front_free[unit], place_at(t, unit, number)[0])
+    if head >> OPCODE_SHIFT != m.opcode[unit]:
         if m.ended[unit] != number:
             return NEVER
         cycle = max(cycle, t.ended_at[unit])
@@ -40,93 +40,93 @@ def earliest_start(m: State, t: Clock, unit: int) -> int:
         if m.ended[unit] <= number - IN_FLIGHT:
             return NEVER
         cycle = max(cycle, t.end_ring[unit, number & _RING])
-    flags = row[TOKENS]
-    if flags & 3:
-        tokens = int64s(t.token_places)
-        for side in range(2):
-            if flags >> side & 1:
-                q = POPPED[unit][side]
-                if m.tokens[q] == 0:
-                    return NEVER
-                cycle = max(cycle, tokens[q * m.token_depth + t.token_out[q]])
+    for side in range(2):
+        if head >> (TOKENS_SHIFT + side) & 1:
+            q = _POPPED[unit, side] & MASK
+            if t.popped[q] == t.pushed[q]:
+                return NEVER
+            cycle = max(cycle, token_at(t, q, t.popped[q])[0])
     return cycle
 
 
+@inlined
+def token_at(t: Clock, queue: int, number: int) -> Ints:
+    """Return the place of a token queue's token."""
+    place = number & ((1 << t.tokens_shift) - 1)
+    return skip(int64s(t.tokens), (queue << t.tokens_shift) + place)
+
+
 @compiled
-def account(m: State, t: Clock, unit: int, row: Ints) -> None:
-    """Put down what the unit waited for since its front was free, up to the start now due."""
+def account(m: State, t: Clock, unit: int, head: int, start: int) -> None:
+    """Put down what the unit waited for since its front was free, up to the cycle of a start."""
+    unit &= MASK
     number = m.started[unit]
-    cycle = t.front_free[unit]
-    t.spent[unit, BUSY] += cycle - t.started_at[unit]
-    if row[KIND] != m.kind[unit]:
-        cycle = account_end(m, t, unit, cycle)
+    cycle = _wait(t, unit, NO_INSTRUCTION, t.front_free[unit], place_at(t, unit, number)[0])
+    if cycle == start:
+        return
+    if head >> OPCODE_SHIFT != m.opcode[unit]:
+        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
+        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
     elif number >= IN_FLIGHT:
-        cycle = _wait(t, unit, _drain(m, unit), cycle, t.end_ring[unit, number & _RING])
-    seen = int64s(t.places)[unit * m.command_depth + t.place_out[unit]]
-    cycle = _wait(t, unit, NO_INSTRUCTION, cycle, seen)
-    flags = row[TOKENS]
-    tokens = int64s(t.token_places)
+        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_ring[unit, number & _RING] + 1)
+        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.end_ring[unit, number & _RING])
     for side in range(2):
-        if flags >> side & 1:
-            q = POPPED[unit][side]
-            token_at = tokens[q * m.token_depth + t.token_out[q]]
-            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, token_at)
+        if cycle < start and head >> (TOKENS_SHIFT + side) & 1:
+            q = _POPPED[unit, side] & MASK
+            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, token_at(t, q, t.popped[q])[0])
 
 
-@compiled
-def account_end(m: State, t: Clock, unit: int, cycle: int) -> int:
-    """Put down the cycles from `cycle` until the unit's last instruction has ended."""
-    cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
-    return _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
-
-
-@compiled
+@inlined
 def _drain(m: State, unit: int) -> int:
-    return MEMORY if m.kind[unit] == _LOAD or m.kind[unit] == _STORE else PIPELINE
+    return MEMORY if m.opcode[unit] in (_LOAD, _STORE) else PIPELINE
 
 
-@compiled
+@inlined
 def _wait(t: Clock, unit: int, cause: int, cycle: int, until: int) -> int:
-    if until > cycle:
-        t.spent[unit, cause] += until - cycle
-        return until
-    return cycle
+    t.spent[unit, cause] += max(until - cycle, 0)
+    return max(cycle, until)
 
 
-@compiled
-def take_tokens(m: State, t: Clock, unit: int, flags: int, cycle: int) -> None:
-    """Pop in `cycle`, for an instruction that `earliest_start` let start."""
-    tokens = int64s(t.token_places)
+@inlined
+def take_tokens(t: Clock, unit: int, head: int) -> None:
+    """Pop for an instruction that `earliest_start` let start."""
     for side in range(2):
-        if flags >> side & 1:
-            q = POPPED[unit][side]
-            tokens[q * m.token_depth + t.token_out[q]] = cycle
-            t.token_out[q] = after(t.token_out[q], m.token_depth)
-            m.tokens[q] -= 1
+        if head >> (TOKENS_SHIFT + side) & 1:
+            t.popped[_POPPED[unit, side] & MASK] += 1
 
 
 @compiled
-def end_those_written(m: State, t: Clock, unit: int) -> None:
-    """End the unit's instructions in order, up to one whose tokens find no room yet."""
-    tokens = int64s(t.token_places)
-    while m.ended[unit] < t.written[unit]:
-        row = row_at(m, m.to_end[unit])
-        slot = m.ended[unit] & _RING
-        flags = row[TOKENS] >> 2
-        cycle = max(t.written_ring[unit, slot], t.ended_at[unit])
+def end_those_written(m: State, t: Clock, unit: int, now: int) -> None:
+    """End the unit's instructions in order, up to one whose tokens find no room yet.
+
+    One that waited for room until `now` pushes in the next cycle; others have not written yet.
+    """
+    unit &= MASK
+    heads = int32s(m.heads)
+    ended, written, cycle = m.ended[unit], t.written[unit], t.ended_at[unit]
+    if ended == written:
+        return
+    index = m.to_end[unit]
+    while ended < written:
+        flags = heads[2 * index + HEAD] >> (TOKENS_SHIFT + 2)
+        if flags & 1 and _is_full(m, t, _PUSHED[unit, 0] & MASK):
+            break
+        if flags & 2 and _is_full(m, t, _PUSHED[unit, 1] & MASK):
+            break
+        cycle = max(t.written_ring[unit, ended & _RING], cycle, now + 1) + 1
         for side in range(2):
             if flags >> side & 1:
-                q = PUSHED[unit][side]
-                if m.tokens[q] >= m.token_depth:
-                    return
-                cycle = max(cycle, tokens[q * m.token_depth + t.token_in[q]] + 1)
-        for side in range(2):
-            if flags >> side & 1:
-                q = PUSHED[unit][side]
-                tokens[q * m.token_depth + t.token_in[q]] = cycle + 1
-                t.token_in[q] = after(t.token_in[q], m.token_depth)
-                m.tokens[q] += 1
-        t.ended_at[unit] = cycle + 1
-        t.end_ring[unit, slot] = cycle + 1
-        m.ended[unit] += 1
-        m.to_end[unit] = row[NEXT]
+                q = _PUSHED[unit, side] & MASK
+                token_at(t, q, t.pushed[q])[0] = cycle
+                t.pushed[q] += 1
+                t.stale |= 1 << _CONSUMER[q]
+        t.end_ring[unit, ended & _RING] = cycle
+        ended += 1
+        index = heads[2 * index + NEXT]
+    t.stale |= 1 << unit
+    m.to_end[unit], m.ended[unit], t.ended_at[unit] = index, ended, cycle
+
+
+@inlined
+def _is_full(m: State, t: Clock, queue: int) -> bool:
+    return t.pushed[queue] - t.popped[queue] >= m.token_depth

@@ -3,13 +3,12 @@
 Each cycle is decided by the state at its beginning; what it changes is put off to its end.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-
 from vtakit.isa.config import Config
 from vtakit.isa.instructions import Alu, Gemm, Instruction, Load, Store, Unit
 from vtakit.sim import costs
@@ -76,6 +75,7 @@ class UnderWay:
     last_issue: int | None = None
     sends: deque[int] = field(default_factory=deque[int])  # words left of each burst to send
     responses: int = 0  # to arrive
+    written: int | None = None  # first cycle at whose beginning it had written
 
     def is_ready(self, cycle: int) -> bool:
         return cycle >= self.start + self.setup
@@ -103,7 +103,8 @@ class ReadBurst:
 class CycleReference:
     """The machine while it runs a program on the buffers and memory of an interpreter.
 
-    `starts` and `ends` are then the cycles of each instruction, `tokens` what is left.
+    `starts` and `ends` are then the cycles of each instruction, `tokens` what is left, and `spent`
+    counts the cycles of each unit by what it did or waited for, as in `machine.UnitCycles`.
     """
 
     def __init__(
@@ -124,9 +125,10 @@ class CycleReference:
         self.responses: deque[tuple[int, UnderWay]] = deque()
         self.unanswered = 0  # write bursts begun whose response has not arrived
         self.mid_burst = False
-        self.asked = self.received_words = self.dispatched = 0  # by fetch: bursts, words, instructions
+        self.asked = self.received_words = self.dispatched = 0  # fetch: bursts, words, instructions
         self.starts = [-1] * len(self.program)
         self.ends = [-1] * len(self.program)
+        self.spent: dict[Unit, Counter[str]] = {unit: Counter() for unit in Unit}
         self.changes: list[Callable[[], None]] = []
 
     def run(self) -> int:
@@ -140,9 +142,10 @@ class CycleReference:
             self._grant()
             self._dispatch()
             for unit in Unit:
+                self._note_written(unit)
                 self._advance(unit, arriving)
                 self._end(unit)
-                self._start(unit)
+                self.spent[unit][self._start(unit)] += 1
             self._send()
             still = 0 if self.changes or self.reads or self.responses else still + 1
             if still > 20:
@@ -248,21 +251,32 @@ class CycleReference:
 
     # the units
 
-    def _start(self, unit: Unit) -> None:
-        if not self.queues[unit]:
-            return
-        index = self.queues[unit][0]
-        insn = self.program[index]
+    def _start(self, unit: Unit) -> str:
+        """Start the unit's next instruction if it may; return what the unit spends the cycle on."""
         last, under_way = self.last[unit], self.under_way[unit]
         if last is not None and not last.front_is_free(self.cycle):
-            return
-        if len(under_way) >= IN_FLIGHT:
-            return
+            return "busy"
+        if not self.queues[unit]:
+            return "no_instruction"
+        index = self.queues[unit][0]
+        insn = self.program[index]
         if last is not None and under_way and last.insn.opcode != insn.opcode:
-            return
-        pops = [q for q, flag in zip(POPS[unit], (insn.pop_prev, insn.pop_next), strict=True) if flag]
-        if all(self.tokens[q] > 0 for q in pops):
-            self._do(self._begin, unit, self._under_way(index, insn), pops)
+            return self._wait_for(last)
+        if len(under_way) >= IN_FLIGHT:
+            return self._wait_for(under_way[0])
+        prev, following = POPS[unit]
+        if insn.pop_prev and self.tokens[prev] == 0:
+            return "token_prev"
+        if insn.pop_next and self.tokens[following] == 0:
+            return "token_next"
+        pops = [prev] * insn.pop_prev + [following] * insn.pop_next
+        self._do(self._begin, unit, self._under_way(index, insn), pops)
+        return "busy"
+
+    def _wait_for(self, op: UnderWay) -> str:
+        if op.written is not None and self.cycle > op.written:
+            return "token_full"
+        return "memory" if isinstance(op.insn, Load | Store) else "pipeline"
 
     def _under_way(self, index: int, insn: Instruction) -> UnderWay:
         match insn:
@@ -304,6 +318,13 @@ class CycleReference:
         self.last[unit] = op
         self.starts[op.index] = op.start
 
+    def _note_written(self, unit: Unit) -> None:
+        for op in self.under_way[unit]:
+            if not op.has_written(self.cycle):
+                break
+            if op.written is None:
+                op.written = self.cycle
+
     def _advance(self, unit: Unit, arriving: ReadBurst | None) -> None:
         """Write a pad or issue a micro-op of the unit's last instruction."""
         op = self.last[unit]
@@ -312,10 +333,8 @@ class CycleReference:
         if op.issue:
             self._do(self._issue, op)
         if op.pads:
-            earlier = [o for o in self.under_way[unit] if o is not op]
-            if all(o.has_written(self.cycle) for o in earlier) and (
-                arriving is None or arriving.unit != unit
-            ):
+            earlier = [other.written for other in self.under_way[unit] if other is not op]
+            if None not in earlier and (arriving is None or arriving.unit != unit):
                 self._do(self._pad, op)
 
     def _issue(self, op: UnderWay) -> None:
@@ -332,7 +351,7 @@ class CycleReference:
         flags = (op.insn.push_prev, op.insn.push_next)
         pushes = [q for q, flag in zip(PUSHES[unit], flags, strict=True) if flag]
         has_room = all(self.tokens[q] < self.config.token_queue_depth for q in pushes)
-        if op.has_written(self.cycle) and has_room:
+        if op.written is not None and has_room:
             self._do(self._finish, unit, op, pushes)
 
     def _finish(self, unit: Unit, op: UnderWay, pushes: list[int]) -> None:

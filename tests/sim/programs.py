@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
 from vtakit.isa.instructions import (
@@ -36,6 +37,9 @@ ODD = {
     "block64": Config(1, 64, 64, inp_buffer_bytes=4 << 10, acc_buffer_bytes=16 << 10),
 }  # fmt: skip
 """Machines unlike the presets: the least and the largest tiles, and a batch."""
+
+SLOW_DRAWS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
+"""What Hypothesis need not say of programs: they are large."""
 
 UOPS, DATA, TOP = PAGE_BYTES, 2 * PAGE_BYTES, 20 * PAGE_BYTES
 """Memory of random programs: micro-ops from UOPS, data from DATA, and nothing from TOP on."""
@@ -96,13 +100,13 @@ def memory_image(config: Config, seed: int) -> Bytes:
     random = np.random.default_rng(seed)
     dram = np.zeros(TOP, np.uint8)
     count = (DATA - UOPS) // 4
-    columns = []
+    columns: list[npt.NDArray[np.int64]] = []
     for depth in (config.acc_depth, min(config.acc_depth, config.inp_depth), config.wgt_depth):
         half = depth // 2
         some = random.random(count) < 0.1
         columns.append(np.where(some, random.integers(0, half, count),
                                 random.integers(0, min(half, 6), count)))  # fmt: skip
-    dram[UOPS:DATA] = encode_uops(*columns, config).view(np.uint8)
+    dram[UOPS:DATA] = encode_uops(columns[0], columns[1], columns[2], config).view(np.uint8)
     dram[DATA:] = random.integers(0, 256, TOP - DATA)
     return dram
 
@@ -159,7 +163,7 @@ def loops(draw: st.DrawFn, config: Config, *, alu: bool) -> Gemm | Alu:
 
     dst = factors(config.acc_depth)
     src = factors(config.acc_depth if alu else min(config.inp_depth, config.acc_depth))
-    common = {
+    common: dict[str, Any] = {
         "uop_begin": begin,
         "uop_end": begin + draw(st.integers(-min(1, begin), 4)),
         "iter_out": iter_out,
@@ -213,7 +217,7 @@ def show_buffers(config: Config) -> Sequence[Instruction]:
             )  # fmt: skip
     for src, wgt in ((1, 0), (0, 1), (1, 1)):
         tiles = min(most, config.inp_depth, config.wgt_depth)
-        walk = {"uop_end": 1, "iter_out": 1, "iter_in": tiles, "dst_factor_in": 1}
+        walk: dict[str, Any] = {"uop_end": 1, "iter_out": 1, "iter_in": tiles, "dst_factor_in": 1}
         shown += [Gemm(**walk, reset=True), Gemm(**walk, src_factor_in=src, wgt_factor_in=wgt)]
         store(tiles, 0)
     return shown

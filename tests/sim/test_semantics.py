@@ -1,8 +1,10 @@
 """Both engines against the interpreter: random programs, and what is easily got wrong."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
 from vtakit.isa.instructions import Alu, AluOp, Gemm, Instruction, Load, Memory, Store
@@ -13,6 +15,7 @@ from .programs import (
     DATA,
     ENGINES,
     ODD,
+    SLOW_DRAWS,
     TOP,
     UOPS,
     Bytes,
@@ -44,7 +47,7 @@ def compare(config: Config, dram: Bytes, insns: Bytes) -> Bytes:
 
 @each_config
 def test_random_programs_do_what_the_interpreter_does(config: Config) -> None:
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, deadline=None, suppress_health_check=SLOW_DRAWS)
     @given(st.lists(instructions(config), min_size=1, max_size=12), st.integers(0, 99))
     def check(drawn: list[Instruction], seed: int) -> None:
         dram = np.concatenate([memory_image(config, seed), uop_bytes(config, (0, 0, 0))])
@@ -74,7 +77,7 @@ def test_alu_operations_on_extremes(config: Config, operation: AluOp) -> None:
         dram[UOPS : UOPS + 4] = uop_bytes(config, (0, per_run, 0))
         data = part.T.astype("<i4").reshape(-1).view(np.uint8)
         dram[DATA : DATA + data.size] = data
-        walk = {"uop_end": 1, "iter_out": 1, "iter_in": per_run, "dst_factor_in": 1}
+        walk: dict[str, Any] = {"uop_end": 1, "iter_out": 1, "iter_in": per_run, "dst_factor_in": 1}
         insns: list[Instruction] = [
             Load(memory=Memory.UOP, dram_base=UOPS // 4, y_size=1, x_size=1),
             Load(memory=Memory.ACC, dram_base=DATA // config.acc_tile_bytes, y_size=1,
@@ -111,7 +114,7 @@ def test_immediates_are_sign_extended(config: Config) -> None:
     for operation in AluOp:
         for imm in (-32768, -256, -33, -32, -31, -1, 0, 1, 31, 32, 33, 32767):
             insns.append(Load(memory=Memory.ACC, dram_base=acc, y_size=1, x_size=1))
-            once = {"uop_end": 1, "iter_out": 1, "iter_in": 1, "use_imm": True}
+            once: dict[str, Any] = {"uop_end": 1, "iter_out": 1, "iter_in": 1, "use_imm": True}
             insns.append(Alu(**once, alu_opcode=operation, imm=imm))
             for _ in range(2):  # bytes 0 and 3
                 insns.append(Store(dram_base=out, y_size=1, x_size=1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,21 +19,22 @@ FLAGS = ("pop_prev", "pop_next", "push_prev", "push_next")
 each_engine = pytest.mark.parametrize("timing", ENGINES.values(), ids=ENGINES)
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
-ROUNDS, TILES = 3, 24
+ROUNDS, TILES = 3, 12
 """How often `pipeline` loads, computes and stores, and how many tiles each time."""
 
 
-def pipeline(config: Config) -> tuple[list[Instruction], Bytes]:
+def pipeline(config: Config, *, pads: int = 0, repeats: int = 1) -> tuple[list[Instruction], Bytes]:
     """Return a program of many rounds in the same buffers, held together by its tokens alone.
 
     Each round loads inputs, multiplies them into cleared accumulators, and stores these. Nothing is
     loaded before the round before has been computed, and nothing is computed before the round
-    before has been stored. No token is left over.
+    before has been stored. No token is left over. Rows of pads make the loads slow, repeats the
+    GEMMs.
     """
     dram = memory_image(config, 7)
     dram[UOPS : UOPS + 4] = uop_bytes(config, (0, 0, 0))
     inp, out = DATA // config.inp_tile_bytes, TOP // 2 // config.out_tile_bytes
-    walk = {"uop_end": 1, "iter_out": 1, "iter_in": TILES, "dst_factor_in": 1}
+    walk: dict[str, Any] = {"uop_end": 1, "iter_in": TILES, "dst_factor_in": 1}
     insns: list[Instruction] = [
         Load(memory=Memory.UOP, dram_base=UOPS // 4, y_size=1, x_size=1),
         Load(memory=Memory.WGT, dram_base=DATA // config.wgt_tile_bytes, y_size=1, x_size=1),
@@ -41,13 +43,18 @@ def pipeline(config: Config) -> tuple[list[Instruction], Bytes]:
         first, last = n == 0, n == ROUNDS - 1
         insns += [
             Load(memory=Memory.INP, dram_base=inp + n * TILES, y_size=1, x_size=TILES,
-                 pop_next=not first, push_next=True),
-            Gemm(**walk, reset=True, pop_next=not first),
-            Gemm(**walk, src_factor_in=1, pop_prev=True, push_prev=not last, push_next=True),
+                 y_pad_1=pads, pop_next=not first, push_next=True),
+            Gemm(**walk, iter_out=1, reset=True, pop_next=not first),
+            Gemm(**walk, iter_out=repeats, src_factor_in=1, pop_prev=True, push_prev=not last,
+                 push_next=True),
             Store(dram_base=out + n * TILES, y_size=1, x_size=TILES, pop_prev=True,
                   push_prev=True),
         ]  # fmt: skip
     return [*insns, Finish(pop_next=True)], dram
+
+
+SLOW = {"load": {"pads": 15}, "compute": {"repeats": 30}}
+each_pace = pytest.mark.parametrize("pace", SLOW.values(), ids=[f"slow {name}" for name in SLOW])
 
 
 def without(insns: Sequence[Instruction], index: int, flag: str) -> list[Instruction]:
@@ -57,8 +64,11 @@ def without(insns: Sequence[Instruction], index: int, flag: str) -> list[Instruc
 
 @each_engine
 @each_config
-def test_with_all_tokens_the_result_is_right(config: Config, timing: bool) -> None:
-    insns, dram = pipeline(config)
+@each_pace
+def test_with_all_tokens_the_result_is_right(
+    config: Config, pace: dict[str, int], timing: bool
+) -> None:
+    insns, dram = pipeline(config, **pace)
     words = encode_stream(insns, config)
     expected = Interpreter(config, dram.copy())
     expected.run(words)
@@ -70,27 +80,30 @@ def test_with_all_tokens_the_result_is_right(config: Config, timing: bool) -> No
 
 @each_config
 def test_without_any_one_of_them_it_is_wrong_or_stops(config: Config) -> None:
-    insns, dram = pipeline(config)
-    right = machine(config, dram)
-    right.run(encode_stream(insns, config))
-    dropped = 0
-    for index, insn in enumerate(insns):
-        for flag in FLAGS:
-            if not getattr(insn, flag):
-                continue
-            dropped += 1
-            vta = machine(config, dram)
-            program = encode_stream(without(insns, index, flag), config)
-            if flag.startswith("push"):
-                with pytest.raises(DeadlockError, match="waits for a token from"):
-                    vta.run(program)
-            elif isinstance(insn, Finish):
+    """A push that is missing stops the machine; a pop, with the loads or the GEMMs slow, shows."""
+    spoilt: dict[tuple[int, str], bool] = {}
+    for pace in SLOW.values():
+        insns, dram = pipeline(config, **pace)
+        right = machine(config, dram)
+        right.run(encode_stream(insns, config))
+        for index, insn in enumerate(insns):
+            for flag in FLAGS:
+                if not getattr(insn, flag):
+                    continue
+                vta = machine(config, dram)
+                program = encode_stream(without(insns, index, flag), config)
+                if flag.startswith("push"):
+                    with pytest.raises(DeadlockError, match="waits for a token from"):
+                        vta.run(program)
+                    continue
                 vta.run(program)
-                assert vta.tokens["store->compute"] == 1
-            else:
-                vta.run(program)
-                assert not np.array_equal(vta.dram, right.dram), f"{index}: {flag}"
-    assert dropped == 2 * (ROUNDS * 2 + (ROUNDS - 1)) + 2 * ROUNDS - (2 * ROUNDS - ROUNDS * 2)
+                if isinstance(insn, Finish):
+                    assert vta.tokens["store->compute"] == 1
+                else:
+                    spoilt.setdefault((index, flag), False)
+                    spoilt[index, flag] |= not np.array_equal(vta.dram, right.dram)
+    assert len(spoilt) == 4 * ROUNDS - 2
+    assert all(spoilt.values()), spoilt
 
 
 @each_engine
@@ -192,7 +205,12 @@ def test_tokens_left_over_last_until_a_reset(timing: bool) -> None:
     pop = [Load(memory=Memory.INP, pop_next=True), Gemm(pop_prev=True, pop_next=True),
            Store(pop_prev=True), Finish()]  # fmt: skip
     vta = machine(config, np.zeros(0, np.uint8))
-    one = {"load->compute": 1, "compute->load": 1, "compute->store": 1, "store->compute": 1}
+    one: dict[str, Any] = {
+        "load->compute": 1,
+        "compute->load": 1,
+        "compute->store": 1,
+        "store->compute": 1,
+    }
     for _ in range(2):
         vta.run(encode_stream(push, config), timing=timing)
         assert vta.tokens == one
