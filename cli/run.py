@@ -102,11 +102,13 @@ def run(
             compiled.module.save(module)
         status.update(f"running on {engine}")
         options = DeviceOptions(memory_latency=memory_latency)
-        with open_device(engine, machine, options) as device:
-            with Session(compiled.module, device) as session:
-                report = session.run(arrays)
-                status.update("checking")
-                check = check_run(compiled, session, report, arrays)
+        with (
+            open_device(engine, machine, options) as device,
+            Session(compiled.module, device) as session,
+        ):
+            report = session.run(arrays)
+            status.update("checking")
+            check = check_run(compiled, session, report, arrays)
         against_float = _against_float(model, report.outputs, arrays)
     if save:
         _save(save, report.outputs)
@@ -139,8 +141,10 @@ def _arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise UsageError(f"{option} {path}: {error.strerror or error}") from None
-    except (BadZipFile, ValueError, EOFError, AttributeError) as error:
-        raise UsageError(f"{option} {path} is no .npz file: {error}") from None
+    except (BadZipFile, ValueError, EOFError, AttributeError):
+        raise UsageError(
+            f"{option} {path} is no .npz file of plain arrays, or one that was cut short"
+        ) from None
 
 
 def _inputs(network: Network, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:

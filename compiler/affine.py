@@ -132,7 +132,7 @@ def depends(expr: Expr, axes: Collection[Axis]) -> bool:
 def simplify(expr: Expr) -> Expr:
     """Return an equal index or condition: sums gathered, what never matters dropped.
 
-        min(y_o*4 + 4, 14) - y_o*4    →    min(4, 14 - y_o*4)
+    min(y_o*4 + 4, 14) - y_o*4    →    min(4, 14 - y_o*4)
     """
     match expr:
         case Const() | Axis():

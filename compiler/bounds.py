@@ -126,8 +126,10 @@ def _around(stage: Stage, placed: Mapping[Tensor, Placed]) -> tuple[Axis, ...]:
     for number, loop in enumerate(user.nest.loops):
         if loop.source is axis:
             return user.around + tuple(loop.axis for loop in user.nest.loops[: number + 1])
-    raise ScheduleError(f"{stage.tensor.name} is computed at {axis.name} of {consumer.name}, "
-                        f"which is no loop there now")
+    raise ScheduleError(
+        f"{stage.tensor.name} is computed at {axis.name} of {consumer.name}, "
+        f"which is no loop there now"
+    )
 
 
 def _needed(
@@ -163,9 +165,7 @@ def _needed(
         lasts.append(high)
         steps.append(step)
         counts.append(simplify((high - low) // step + 1))
-    buffer = Buffer(
-        tensor, stage.scope, tuple(origin), tuple(steps), tuple(counts), stage.copies
-    )
+    buffer = Buffer(tensor, stage.scope, tuple(origin), tuple(steps), tuple(counts), stage.copies)
     return buffer, tuple(lasts)
 
 

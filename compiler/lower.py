@@ -71,9 +71,7 @@ def _by_memory(
     return done
 
 
-def _sources(
-    schedule: Schedule, stage: Stage, placed: Mapping[Tensor, Placed]
-) -> set[Tensor]:
+def _sources(schedule: Schedule, stage: Stage, placed: Mapping[Tensor, Placed]) -> set[Tensor]:
     """Return what a stage, or a stage made inside it, reads."""
     found = set(stage.sources) - {stage.tensor}
     for other in schedule.stages:
@@ -190,4 +188,3 @@ def _value(me: Placed, body: Expr, homes: Mapping[Tensor, Buffer]) -> Expr:
     values = {axis: me.value(axis) for axis in me.stage.axes}
     # Reads first, with the body's own axes in them; then the axes elsewhere (in conditions).
     return bind(rewrite(body, change), values)
-

@@ -154,7 +154,7 @@ class Schedule:
     def split(self, tensor: Tensor, axis: Axis, factor: int) -> "tuple[Schedule, Axis, Axis]":
         """Cut a loop in two, the inner one `factor` iterations long, the last time the rest.
 
-            for i in 14: s(i)  →  for i_o in 4: for i_i in min(4, 14 - i_o*4): s(i_o*4 + i_i)
+        for i in 14: s(i)  →  for i_o in 4: for i_i in min(4, 14 - i_o*4): s(i_o*4 + i_i)
         """
         stage = self.stage(tensor)
         place = _place(stage, axis)
@@ -173,7 +173,7 @@ class Schedule:
     def fuse(self, tensor: Tensor, outer: Axis, inner: Axis) -> "tuple[Schedule, Axis]":
         """Make one loop of two, the second directly inside the first.
 
-            for i in 4: for j in 8: s(i, j)    →    for f in 32: s(f // 8, f % 8)
+        for i in 4: for j in 8: s(i, j)    →    for f in 32: s(f // 8, f % 8)
         """
         stage = self.stage(tensor)
         place = _place(stage, outer)
@@ -196,7 +196,7 @@ class Schedule:
     def reorder(self, tensor: Tensor, *axes: Axis) -> "Schedule":
         """Put the named loops in this order, into the places that they hold now.
 
-            for i: for j: for k: s    →    reorder(k, i)    →    for k: for j: for i: s
+        for i: for j: for k: s    →    reorder(k, i)    →    for k: for j: for i: s
         """
         stage = self.stage(tensor)
         if len(set(axes)) != len(axes):
@@ -212,7 +212,7 @@ class Schedule:
     ) -> "tuple[Schedule, Axis, Axis, Axis, Axis]":
         """Cut two loops into tiles; return the schedule, then y_o, x_o, y_i, x_i in that order.
 
-            for y: for x: s    →    for y_o: for x_o: for y_i in rows: for x_i in columns: s
+        for y: for x: s    →    for y_o: for x_o: for y_i in rows: for x_i in columns: s
         """
         schedule, y_o, y_i = self.split(tensor, y, rows)
         schedule, x_o, x_i = schedule.split(tensor, x, columns)
@@ -221,7 +221,7 @@ class Schedule:
     def unroll(self, tensor: Tensor, axis: Axis) -> "Schedule":
         """Give each iteration of a loop, and of all around it, instructions of its own.
 
-            GEMM for i in 2, j in 8    →    GEMM (i = 0) for j in 8; GEMM (i = 1) for j in 8
+        GEMM for i in 2, j in 8    →    GEMM (i = 0) for j in 8; GEMM (i = 1) for j in 8
         """
         return self._marked(tensor, axis, LoopKind.UNROLLED)
 
@@ -263,7 +263,7 @@ class Schedule:
     ) -> "tuple[Schedule, Compute]":
         """Let stages read a tensor from a copy in another memory; by default all its readers.
 
-            c[i] = a[i] + 1    →    a.INP[i] = a[i];  c[i] = a.INP[i] + 1
+        c[i] = a[i] + 1    →    a.INP[i] = a[i];  c[i] = a.INP[i] + 1
         """
         chosen = self.readers(tensor) if readers is None else [self.stage(r) for r in readers]
         if not chosen or any(tensor not in stage.sources for stage in chosen):
@@ -290,7 +290,7 @@ class Schedule:
     def cache_write(self, tensor: Tensor, scope: Scope) -> "tuple[Schedule, Compute]":
         """Compute a stage in another memory and copy the result; return what is computed there.
 
-            c[i] = a[i] + 1    →    c.ACC[i] = a[i] + 1;  c[i] = c.ACC[i]
+        c[i] = a[i] + 1    →    c.ACC[i] = a[i] + 1;  c[i] = c.ACC[i]
         """
         stage = self.stage(tensor)
         if stage.relations:
@@ -311,9 +311,9 @@ class Schedule:
     def compute_at(self, tensor: Tensor, consumer: Tensor, axis: Axis) -> "Schedule":
         """Make, in every iteration of a consumer's loop, just the part that is read inside it.
 
-            for i: a[i] = f(i)               →    for i_o:
-            for i_o: for i_i: c[i] = a[i]           for i_i: a[i] = f(i)
-                                                    for i_i: c[i] = a[i]
+        for i: a[i] = f(i)               →    for i_o:
+        for i_o: for i_i: c[i] = a[i]           for i_i: a[i] = f(i)
+                                                for i_i: c[i] = a[i]
         """
         stage, user = self.stage(tensor), self.stage(consumer)
         _place(user, axis)
@@ -331,7 +331,7 @@ class Schedule:
     def compute_inline(self, tensor: Tensor) -> "Schedule":
         """Never make the tensor: its readers compute the element they need.
 
-            b[i] = a[i] + 1;  c[i] = b[i] * 2    →    c[i] = (a[i] + 1) * 2
+        b[i] = a[i] + 1;  c[i] = b[i] * 2    →    c[i] = (a[i] + 1) * 2
         """
         stage = self.stage(tensor)
         if isinstance(stage.body, Reduce) or tensor in self.outputs:

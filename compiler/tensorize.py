@@ -141,9 +141,7 @@ class _Unifier:
                 raise self.fail(f"its `{pattern}` meets `{value}`")
         self.depth += 1
 
-    def operator(
-        self, op: BinaryOp, mine: tuple[Expr, Expr], theirs: tuple[Expr, Expr]
-    ) -> None:
+    def operator(self, op: BinaryOp, mine: tuple[Expr, Expr], theirs: tuple[Expr, Expr]) -> None:
         before = (dict(self.axes), dict(self.operands), self.depth)
         try:
             self.unify(mine[0], theirs[0])

@@ -219,9 +219,7 @@ def _touched(body: Body, axis: Axis) -> set[Buffer]:
         touched |= more
 
 
-def _written_from(
-    body: Body, axis: Axis, touched: set[Buffer], around: bool
-) -> set[Buffer]:
+def _written_from(body: Body, axis: Axis, touched: set[Buffer], around: bool) -> set[Buffer]:
     """Return the buffers written by blocks that depend on `axis` or read a touched buffer."""
     found: set[Buffer] = set()
     for statement in body:

@@ -98,6 +98,10 @@ class Config:
                 f"block_in is {self.block_in} and block_out {self.block_out}; they must be equal, "
                 f"since one layer's output tiles are the next one's input tiles"
             )
+        if self.block_in < 2:
+            raise ConfigError(
+                f"block_in is {self.block_in}; a matrix unit multiplies pairs, so at least 2"
+            )
         if self.acc_read_ports > 2:
             raise ConfigError(f"acc_read_ports is {self.acc_read_ports}; it must be 1 or 2")
         for name in ("uop", "inp", "wgt", "acc"):

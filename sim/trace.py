@@ -156,11 +156,10 @@ def _run_events(
     texts = disassemble_instructions(run.insns, config)
     order = [(cycle, True, i) for i, cycle in enumerate(starts.tolist())]
     order += [(cycle, False, i) for i, cycle in enumerate(ends.tolist())]
-    last_end = defaultdict[int, int](lambda: begin)
+    idle = defaultdict[int, int](lambda: begin)  # from when on, by unit, nothing is under way
     for cycle, starting, i in sorted(order):  # of one cycle, ends before starts
         unit, track = units[i], LANES * units[i] + lanes[i]
         if not starting:
-            last_end[unit] = max(last_end[unit], cycle)
             for side, flag in enumerate(("push_prev", "push_next")):
                 if columns[flag][i]:
                     token = _Token(next(numbers), track, cycle)
@@ -173,10 +172,11 @@ def _run_events(
             if columns[flag][i] and tokens[POPPED[unit][side]]:
                 token = tokens[POPPED[unit][side]].popleft()
                 yield _arrow("f", token.number, track, cycle)
-                if token.cycle == cycle > last_end[unit]:
+                if token.cycle == cycle > idle[unit]:
                     queue = TOKEN_QUEUES[POPPED[unit][side]]
-                    yield _slice("wait", LANES * unit, last_end[unit], cycle, {"token": queue})
-                    last_end[unit] = cycle
+                    yield _slice("wait", LANES * unit, idle[unit], cycle, {"token": queue})
+                    idle[unit] = cycle
+        idle[unit] = max(idle[unit], int(ends[i]))
     yield from _layer_events(run, ends, begin)
 
 

@@ -194,4 +194,3 @@ def _limit(block: Block, condition: Expr, axes: Sequence[Axis]) -> Limit:
         f"the condition {condition} of stage {block.stage} is no bound on a sum of its loops; "
         f"comparisons of such sums, joined by all_of, would do"
     )
-

@@ -66,9 +66,7 @@ class _Emitter:
     from one index to the next along each axis outside the tile.
     """
 
-    def __init__(
-        self, kernel: Kernel, queue: CommandQueue, places: Mapping[Tensor, Place]
-    ) -> None:
+    def __init__(self, kernel: Kernel, queue: CommandQueue, places: Mapping[Tensor, Place]) -> None:
         self.kernel = kernel
         self.queue = queue
         self.env: Env = {}

@@ -211,8 +211,9 @@ def buffer_use(work: Workload, columns: Columns) -> dict[str, Ints]:
 def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     """Return the cycles that each tiling would take: the busiest of compute, load and store.
 
-    Where transfers overlap compute all but the first load and the last store are hidden;
-    otherwise they take turns.
+    Where transfers overlap compute all but the first load and the last store are hidden, of a sum
+    in several steps those of one step only behind the element-wise operators of a tile, since no
+    more is loaded ahead; otherwise they take turns.
     """
     bus = config.bus_bytes
     inp_words = -(-config.inp_tile_bytes // bus)
@@ -255,7 +256,10 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     inp_loads = np.where(columns["keep"] == _keep(Keep.INPUTS), space, inp_loads)
     wgt_loads = np.where(columns["keep"] == _keep(Keep.WEIGHTS), blocks * work.batches, wgt_loads)
     load = steps * (inp_loads * (inp_step + _STEP_CYCLES) + wgt_loads * (wgt_step + _STEP_CYCLES))
-    hidden = np.maximum(np.maximum(compute, load), store) + inp_step + wgt_step + last_store
+    summed = work.gemm_cycles + tiles * steps * _STEP_CYCLES
+    one_step = np.maximum(summed // steps + compute - summed, load // steps)
+    busy = one_step + (steps - 1) * np.maximum(summed, load) // steps
+    hidden = np.maximum(np.maximum(busy, load), store) + inp_step + wgt_step + last_store
     return np.where(serial, compute + load + store, hidden)
 
 

@@ -104,9 +104,7 @@ def _residual(
     return _activation(draw, builder, y, f"{layer}_add")
 
 
-def _conv1x1(
-    builder: GraphBuilder, random: np.random.Generator, x: Value, layer: str
-) -> Value:
+def _conv1x1(builder: GraphBuilder, random: np.random.Generator, x: Value, layer: str) -> Value:
     shape = (x.shape[1], x.shape[1], 1, 1)
     weights = builder.constant(_weights(random, shape), f"{layer}_w")
     y = builder.add(Conv2d(), x, weights, layer=layer)
@@ -128,9 +126,7 @@ def _pool(draw: st.DrawFn, builder: GraphBuilder, x: Value, layer: str, kind: st
     return builder.add(Mul(), y, share, layer=layer)
 
 
-def _head(
-    draw: st.DrawFn, builder: GraphBuilder, random: np.random.Generator, x: Value
-) -> Value:
+def _head(draw: st.DrawFn, builder: GraphBuilder, random: np.random.Generator, x: Value) -> Value:
     size = int(np.prod(x.shape[1:]))
     flat = builder.add(Reshape((x.shape[0], size)), x, layer="flatten")
     shape = (draw(st.integers(1, 30)), size)
@@ -165,9 +161,7 @@ def integer_networks(draw: st.DrawFn, most_channels: int = 20, most_layers: int 
 zero_points = st.one_of(st.just(0), st.integers(-128, 127))
 
 
-def _integer_layer(
-    draw: st.DrawFn, layers: Layers, x: Value, zero: int, channels: int
-) -> Value:
+def _integer_layer(draw: st.DrawFn, layers: Layers, x: Value, zero: int, channels: int) -> Value:
     kinds = ["conv", "conv", "conv", "wide", "max", "average", "scale", "add", "residual"]
     kind = draw(st.sampled_from(kinds))
     strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))

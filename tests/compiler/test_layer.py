@@ -1,5 +1,7 @@
 """vta.layer: groups of operators as layers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from vtakit.compiler.graph import DType, Graph, Value
@@ -26,9 +28,7 @@ def layer_of(layers: Layers, output: Value) -> Layer:
 def test_a_convolution_with_its_epilogue() -> None:
     layers = Layers()
     x, r = layers.input(2, 20, 9, 8), layers.input(2, 7, 5, 4)
-    layer = layer_of(
-        layers, layers.conv(x, 7, (3, 2), strides=(2, 2), pads=(1, 0, 1, 1), add=r)
-    )
+    layer = layer_of(layers, layers.conv(x, 7, (3, 2), strides=(2, 2), pads=(1, 0, 1, 1), add=r))
     assert (layer.kind, layer.name) == ("Conv", "conv1")
     assert layer.inputs == (x, r)
     assert layer.window == (3, 2)
@@ -66,7 +66,9 @@ def test_workloads_count_the_tiles_of_the_machine() -> None:
         (lambda layers, x: layers.add(x, layers.input(*x.shape)), "Add"),
     ],
 )
-def test_a_layer_is_named_as_onnx_names_its_anchor(make, kind: str) -> None:  # noqa: ANN001
+def test_a_layer_is_named_as_onnx_names_its_anchor(
+    make: Callable[[Layers, Value], Value], kind: str
+) -> None:
     layers = Layers()
     graph = layers.build(make(layers, layers.input(1, 4, 6, 7)))
     (layer,) = (match(g, graph) for g in fuse(graph) if g.layer[:4] != "flat")

@@ -96,8 +96,8 @@ def test_strides_and_the_first_byte_lead_to_every_element(
     block = {"batch": config.batch, "block": config.block_in}
     memory = pack_tiles(array, **block, halo=pads, value=packed.halo_value).reshape(-1)
     assert packed.size_bytes == memory.size
-    around = tuple(min(pair) for pair in zip(pads, fewer, strict=True))
-    top, left, bottom, right = around
+    top, left, bottom, right = (min(pair) for pair in zip(pads, fewer, strict=True))
+    around = (top, left, bottom, right)
     rows, cols = shape[2] + top + bottom, shape[3] + left + right
     seen = np.lib.stride_tricks.as_strided(
         memory[packed.inner_byte(around) :],

@@ -119,7 +119,9 @@ REASONS: dict[Callable[[Layers], Value], str] = {
 }
 
 
-@pytest.mark.parametrize(("make", "reason"), REASONS.items(), ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(
+    ("make", "reason"), REASONS.items(), ids=lambda x: getattr(x, "__name__", "")
+)
 def test_what_vta_cannot_do_runs_on_the_cpu_and_says_why(
     make: Callable[[Layers], Value], reason: str
 ) -> None:
@@ -152,9 +154,7 @@ def test_readers_that_want_different_pads_around_one_tensor_do_not_both_run_on_v
     graph = layers.build(*(layers.conv(x, 3, pads=around, pad_value=v) for v in (3, 3, -8)))
     (item,) = on_cpu(graph)
     assert item.group.layer == "conv4"
-    assert item.reason == (
-        f"it wants {x.name} surrounded by -8, and another layer by 3"
-    )
+    assert item.reason == (f"it wants {x.name} surrounded by -8, and another layer by 3")
     assert run(build_module(graph, DEFAULT, keep=True, measured=1)).equal
 
 

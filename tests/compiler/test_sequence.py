@@ -1,7 +1,6 @@
 """passes.sequence: an order of groups with few changes between VTA and CPU."""
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from vtakit.compiler.build import build_module
 from vtakit.compiler.graph import DType, Graph, Value
 from vtakit.compiler.ops.elementwise import Cast

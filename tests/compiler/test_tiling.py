@@ -136,11 +136,9 @@ workloads = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(work=workloads, name=st.sampled_from(list(PRESETS)))
-def test_every_candidate_fits_and_cuts_the_output_in_whole_tiles(
-    work: Workload, name: str
-) -> None:
+def test_every_candidate_fits_and_cuts_the_output_in_whole_tiles(work: Workload, name: str) -> None:
     config = PRESETS[name]
     found = candidates(work, config)
     assert len(found) == len(found.cycles) > 0
@@ -163,7 +161,7 @@ def test_every_candidate_fits_and_cuts_the_output_in_whole_tiles(
         assert ((sizes >= 1) & (sizes <= extent)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(work=workloads)
 def test_larger_buffers_never_cost_cycles(work: Workload) -> None:
     config = PRESETS["small"]

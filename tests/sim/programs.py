@@ -31,7 +31,7 @@ ENGINES = {"sim": True, "functional": False}
 """Whether each engine counts cycles."""
 
 ODD = {
-    "one": Config(1, 1, 1, uop_buffer_bytes=256, inp_buffer_bytes=64, wgt_buffer_bytes=64,
+    "two": Config(1, 2, 2, uop_buffer_bytes=256, inp_buffer_bytes=64, wgt_buffer_bytes=64,
                   acc_buffer_bytes=256),
     "batch4": replace(PRESETS["tiny"], batch=4, block_in=2, block_out=2),
     "block64": Config(1, 64, 64, inp_buffer_bytes=4 << 10, acc_buffer_bytes=16 << 10),

@@ -155,12 +155,11 @@ def test_waits_are_put_down_to_their_causes() -> None:
     assert 0 < spent.compute.pipeline < 20
     assert spent.load.no_instruction == sum(astuple(spent.load))
     full = replace(config, token_queue_depth=1)
-    pushes: list[Instruction] = []
-    pushes = [Gemm(**WALK, push_prev=True), Gemm(push_prev=True), Alu()]
+    pushes: list[Instruction] = [Gemm(**WALK, push_prev=True), Gemm(push_prev=True), Alu()]
     slow = replace(inp, x_size=60, pop_next=True)
     _, spent = timed([UOP, inp, *[slow] * 2, *pushes], full, latency)
     assert spent.load.token_next > 0
-    pushes = [Gemm(push_next=True)] * 2 + [Alu()]
+    pushes = [Gemm(push_next=True), Gemm(push_next=True), Alu()]
     _, spent = timed([replace(out, push_prev=True), Gemm(), *pushes,
                       replace(out, pop_prev=True), replace(out, pop_prev=True)],
                      full, latency)  # fmt: skip

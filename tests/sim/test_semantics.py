@@ -47,7 +47,7 @@ def compare(config: Config, dram: Bytes, insns: Bytes) -> Bytes:
 
 @each_config
 def test_random_programs_do_what_the_interpreter_does(config: Config) -> None:
-    @settings(max_examples=80, deadline=None, suppress_health_check=SLOW_DRAWS)
+    @settings(max_examples=50, deadline=None, suppress_health_check=SLOW_DRAWS)
     @given(st.lists(instructions(config), min_size=1, max_size=12), st.integers(0, 99))
     def check(drawn: list[Instruction], seed: int) -> None:
         dram = np.concatenate([memory_image(config, seed), uop_bytes(config, (0, 0, 0))])

@@ -88,16 +88,16 @@ def test_on_other_machines_too(path: Path, latency: int, changes: dict[str, int]
     agree(config, recorded.dram_before, recorded.insns, latency)
 
 
-def varied(config: Config) -> st.SearchStrategy[Config]:
-    """Machines of the same instructions with other buses, queues and ports."""
+@st.composite
+def varied(draw: st.DrawFn, config: Config) -> Config:
+    """Draw a machine of the same instructions with another bus, other queues or ports."""
     depths = st.sampled_from([1, 2, 3, 4, 512, 512, 512])
-    return st.builds(
-        replace,
-        st.just(config),
-        bus_bits=st.sampled_from([32, 64, 128, 256, 512]),
-        command_queue_depth=depths,
-        token_queue_depth=depths,
-        acc_read_ports=st.sampled_from([1, 2]),
+    return replace(
+        config,
+        bus_bits=draw(st.sampled_from([32, 64, 128, 256, 512])),
+        command_queue_depth=draw(depths),
+        token_queue_depth=draw(depths),
+        acc_read_ports=draw(st.sampled_from([1, 2])),
     )
 
 
@@ -158,8 +158,21 @@ def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int
         Store(dram_base=out + 250, y_size=2, x_size=70, x_stride=255),
         *[Gemm()] * 40,
     ]  # fmt: skip
-    agree(config, memory_image(config, 4), program(config, *insns), latency)
-    agree(config, memory_image(config, 4), program(config, *in_order(insns)), latency)
+    for order in (insns, in_order(insns)):
+        agree(config, memory_image(config, 4), program(config, *order), latency)
+
+
+@pytest.mark.parametrize("latency", [1, 63, 200])
+def test_short_instructions_in_a_row_take_the_cycles_of_the_rules(latency: int) -> None:
+    """More of one kind than a unit has under way."""
+    config = PRESETS["default"]
+    inp = Load(memory=Memory.INP, dram_base=DATA // config.inp_tile_bytes, y_size=1, x_size=1)
+    acc = replace(inp, memory=Memory.ACC, dram_base=DATA // config.acc_tile_bytes)
+    out = Store(dram_base=DATA // config.out_tile_bytes, y_size=1, x_size=1)
+    rows: list[list[Instruction]] = [[inp] * 30, [acc] * 30, [out] * 30, [Gemm()] * 30]
+    mixed = [insn for four in zip(*rows, strict=True) for insn in four]
+    for insns in (*rows, mixed):
+        agree(config, memory_image(config, 4), program(config, *insns), latency)
 
 
 EXAMPLE = [(35, 71), (71, 87), (39, 106), (42, 122), (122, 138), (138, 152), (152, 204), (204, 206)]
