@@ -33,7 +33,7 @@ ENGINES = {"sim": True, "functional": False}
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How fast the simulator is.")
     parser.add_argument("programs", nargs="*", type=Path, metavar="PROGRAM.npz")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     options = parser.parse_args()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,22 +84,30 @@ def run(
     from ..runtime.session import Session
 
     machine = load_config(config or "default")
+    _check_outputs(
+        [path for path in (model, inputs, calibration) if path],
+        {"--save": save, "--module": module, "--trace": trace},
+    )
     console = progress()
-    with console.status("preparing the simulator; the first time LLVM compiles it") as status:
+    with console.status(f"reading {model}") as status:
+        begun = perf_counter()
+        samples = _arrays(calibration, "--calibration") if calibration else None
+        network = load_network(model, calibration=samples, batch=batch, seed=seed)
+        if samples and not network.was_float:
+            print_line(f"vtakit run: {model} is quantized already: --calibration is not used")
+        arrays = _inputs(network, inputs, seed)
+        read_after = perf_counter() - begun
+        status.update("preparing the simulator; the first time LLVM compiles it")
         begun = perf_counter()
         _prepare(machine, engine)
         prepared_after = perf_counter() - begun
         begun = perf_counter()
-        status.update(f"reading {model}")
-        samples = _arrays(calibration, "--calibration") if calibration else None
-        network = load_network(model, calibration=samples, batch=batch, seed=seed)
-        arrays = _inputs(network, inputs, seed)
 
         def show(layer: str, done: int, total: int) -> None:
             status.update(f"compiled {layer} ({done}/{total})")
 
         compiled = build_module(network.integers, machine, keep=True, measured=tries, progress=show)
-        compiled_after = perf_counter() - begun
+        compiled_after = read_after + perf_counter() - begun
         if module:
             compiled.module.save(module)
         status.update(f"running on {engine}")
@@ -130,41 +140,78 @@ def _prepare(machine: Config, engine: str) -> None:
         Machine(machine).run(nothing, timing=timing)
 
 
+def _check_outputs(given: list[Path], outputs: Mapping[str, Path | None]) -> None:
+    """Refuse, before all the work, files that could not be written or that are read."""
+    taken = {path.resolve(): str(path) for path in given}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UsageError(f"{option} {path} is a folder; give the name of a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{option} {path}: the folder {path.parent} cannot be written to")
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise UsageError(f"{option} {path} would write over {other}; give another name")
+
+
 def _arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of an .npz file."""
+    import tokenize
+    import zlib
     from zipfile import BadZipFile
 
     import numpy as np
 
+    damage = (
+        BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        TypeError,  # a .npy file
+        RuntimeError,  # zipfile, for an encrypted entry or an unknown compression
+        SyntaxError,  # NumPy, for the header of an array
+        tokenize.TokenError,
+    )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise UsageError(f"{option} {path}: {error.strerror or error}") from None
-    except (BadZipFile, ValueError, EOFError, AttributeError):
+    except damage:
         raise UsageError(
             f"{option} {path} is no .npz file of plain arrays, or one that was cut short"
         ) from None
 
 
 def _inputs(network: Network, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:
+    from ..compiler.graph import GraphError
     from ..compiler.passes.quantize import random_samples
     from ..compiler.reference import check_inputs
 
     if path is None:
         return random_samples(network.source, 1, seed)[0]
     arrays = _arrays(path, "--inputs")
-    check_inputs(network.source, arrays)
+    try:
+        check_inputs(network.source, arrays)
+    except GraphError as error:
+        raise UsageError(f"--inputs {path}: {error}") from None
     return arrays
 
 
 def _against_float(
     model: Path, outputs: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, float] | None:
-    """Compare with ONNX Runtime on the model as given; None where it is not installed."""
+) -> dict[str, float | None] | None:
+    """Compare with ONNX Runtime on the model as given; None where it is missing or cannot.
+
+    What is not finite is None: JSON has no name for it.
+    """
     try:
         import onnxruntime
     except ImportError:
+        print_line("vtakit run: no comparison in float; pip install onnxruntime would do")
         return None
     import numpy as np
 
@@ -184,20 +231,29 @@ def _against_float(
     one = np.concatenate([outputs[name].ravel().astype(np.float64) for name in names])
     other = np.concatenate([np.asarray(expected[name]).ravel() for name in names])
     other = other.astype(np.float64)
-    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return {
-        "cosine": float(one @ other / norm) if norm else float(np.array_equal(one, other)),
-        "max_abs_difference": float(np.abs(one - other).max(initial=0.0)),
-    }
+    with np.errstate(invalid="ignore", over="ignore"):
+        norm = float(np.linalg.norm(one) * np.linalg.norm(other))
+        cosine = float(one @ other / norm) if norm else float(np.array_equal(one, other))
+        difference = float(np.abs(one - other).max(initial=0.0))
+    return {"cosine": _finite(cosine), "max_abs_difference": _finite(difference)}
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _save(path: Path, outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Write an .npz file; `np.savez` has no place for outputs named as its own parameters."""
+    from zipfile import ZipFile
+
     import numpy as np
 
     from ..isa.files import replacing
 
-    with replacing(path) as file:
-        np.savez(file, **outputs)
+    with replacing(path) as file, ZipFile(file, "w") as archive:
+        for name, array in outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def _trace(path: Path, compiled: Compiled, report: RunReport) -> None:
@@ -219,7 +275,7 @@ def _print(
     compiled: Compiled,
     report: RunReport,
     check: Check,
-    against_float: dict[str, float] | None,
+    against_float: dict[str, float | None] | None,
     seconds: dict[str, float],
     *,
     as_json: bool,
@@ -236,7 +292,7 @@ def _print(
                 "checked": {
                     "against": "integer reference",
                     "equal": check.equal,
-                    "max_abs_difference": check.max_abs_difference,
+                    "max_abs_difference": _finite(check.max_abs_difference),
                     "layers_compared": check.compared,
                     "layers_differing": list(check.layers),
                 },
@@ -250,12 +306,12 @@ def _print(
     verdict = "equal" if check.equal else f"DIFFERENT in {', '.join(check.layers)}"
     print(f"checked      {check.compared} layers on VTA against the integer reference: {verdict}")
     if against_float is not None:
-        print(
-            f"float        cosine {against_float['cosine']:.5f}, largest difference "
-            f"{against_float['max_abs_difference']:.4g}, against ONNX Runtime"
+        cosine, difference = (
+            "not finite" if value is None else f"{value:.5g}" for value in against_float.values()
         )
-    else:
-        print("float        not compared; pip install onnxruntime would do")
+        print(
+            f"float        cosine {cosine}, largest difference {difference}, against ONNX Runtime"
+        )
     print(
         f"seconds      prepare the simulator {seconds['prepare']:.1f}, compile the network "
         f"{seconds['compile']:.1f}, run {seconds['run']:.2f}"

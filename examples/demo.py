@@ -40,7 +40,8 @@ def digits(config: Config) -> tuple[float, float, int]:
             assert report.cycles is not None
             cycles = report.cycles
             right_vta += int(np.argmax(report.outputs[output]) == label)
-            right_float += int(np.argmax(runtime.run([output], inputs)[0]) == label)
+            scores = np.asarray(runtime.run([output], inputs)[0])
+            right_float += int(np.argmax(scores) == label)
     return right_float / len(labels), right_vta / len(labels), cycles
 
 
