@@ -250,7 +250,7 @@ class _Writer:
             return
         self._bring_to_host(value, layer)
         self._flush()
-        tiles = f"{packed.value.name}.tiles"
+        tiles = self._unused(f"{packed.value.name}.tiles")
         self._host_value(tiles, "int8", packed.shape)
         attributes = {
             "batch": self.config.batch,
@@ -269,7 +269,7 @@ class _Writer:
             return
         packed = self.packed[value]
         self._flush()
-        tiles = f"{value.name}.read"
+        tiles = self._unused(f"{value.name}.read")
         self._host_value(tiles, "int8", packed.shape)
         self._host_value(value.name, value.dtype.value, value.shape)
         self.steps.append(ReadStep(packed.value.name, tiles))
@@ -285,6 +285,11 @@ class _Writer:
 
     def _host_value(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
         self.values[name] = HostValue(name, dtype, shape)
+
+    def _unused(self, name: str) -> str:
+        """Return a name that no value of the graph has."""
+        taken = {value.name for value in self.graph.values}
+        return next(n for n in (name + "_" * i for i in range(len(taken) + 1)) if n not in taken)
 
     def _root(self, value: Value) -> Value:
         return self.packed[value].value if value in self.packed else value

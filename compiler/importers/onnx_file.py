@@ -70,6 +70,8 @@ def _line(error: Exception) -> str:
 
 def _check_opset(path: Path, model: Any) -> None:
     versions = {entry.domain: entry.version for entry in model.opset_import}
+    if not versions:
+        raise ModelError(f"{path}: it names no opset: the file is damaged or was cut short")
     version = versions.get("", versions.get("ai.onnx", 0))
     if version < OLDEST_OPSET:
         raise ModelError(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import DType, Graph, GraphError, Node, Value
+from ..ops.elementwise import Maximum, Minimum
 from .quantize_calibrate import Calibration, Histogram, observe
 from .quantize_emit import IntegerWriter, Quantization, Weights
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection, macs
@@ -53,10 +54,12 @@ def quantize(
     Raises
     ------
     GraphError
-        Without samples, and for samples that are not inputs of the graph.
+        Without samples, for samples that are not inputs of the graph, and for constants that hold
+        a NaN, or weights an infinity.
     """
     if not samples:
         raise GraphError(f"{graph.name} cannot be quantized without samples of its inputs")
+    _check_constants(graph)
     plan = _plan(graph)
     histograms = observe(graph, samples, plan.measured)
     scales = plan.scales(histograms, calibration)
@@ -150,11 +153,26 @@ class _Classes:
                 self.parents[self.find(value)] = first
 
 
+def _check_constants(graph: Graph) -> None:
+    for node in graph.nodes:
+        for value in node.inputs:
+            array = graph.constants.get(value)
+            if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
+                continue
+            if np.isnan(array).any() or macs(node):
+                what = "a NaN" if np.isnan(array).any() else "an infinity"
+                raise GraphError(
+                    f"{graph.name}, layer {node.layer}: {value.name} holds {what}, for which there "
+                    f"is no integer; is the model what it was when it was trained?"
+                )
+
+
 def _plan(graph: Graph) -> _Plan:
     known = {
         value: array.astype(np.float64)
         for value, array in graph.constants.items()
         if value.dtype is DType.FLOAT32
+        and (np.isfinite(array).all() or all(_is_bound(n) for n in graph.consumers(value)))
     }.get
     taken: set[Node] = set()
     groups: list[Group] = []
@@ -194,6 +212,10 @@ def _plan(graph: Graph) -> _Plan:
         measured.update(value for value in node.inputs if value.dtype is DType.FLOAT32)
     order = [value for value in graph.values if value in measured and value not in moved]
     return _Plan(tuple(groups), frozenset(movements), tuple(order), shared)
+
+
+def _is_bound(node: Node) -> bool:
+    return isinstance(node.op, Maximum | Minimum)
 
 
 def _read(group: Group) -> tuple[Value, ...]:
