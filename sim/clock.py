@@ -41,9 +41,6 @@ CLOCK = np.dtype(
         ("bursts", _int),  # granted
         ("fetch_data", _int, FETCH_BUFFER_BURSTS),  # cycle of a burst's first word
         ("drained_at", _int, FETCH_BUFFER_BURSTS),  # cycle after the dispatch of its last
-        # command queues: cycle from which the unit sees the instruction in each place
-        ("places", _int),  # address, int64 (UNITS, 1 << places_shift)
-        ("places_shift", _int),
         # token queues: cycle from which the token in each place can be taken
         ("tokens", _int),  # address, int64 (4, 1 << tokens_shift)
         ("tokens_shift", _int),
@@ -102,7 +99,6 @@ class Times:
     """A clock at cycle 0 and the arrays whose addresses are in it."""
 
     record: np.void
-    places: I64
     tokens: I64
     starts: I64
     ends: I64
@@ -111,13 +107,10 @@ class Times:
 def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     """Return the clock for a run of the machine of a record of `state.STATE`."""
     n = int(m["count"]) if record else 0
-    places_shift, tokens_shift = (
-        (int(m[depth]) - 1).bit_length() for depth in ("command_depth", "token_depth")
-    )
+    shift = (int(m["token_depth"]) - 1).bit_length()
     times = Times(
         np.zeros(1, CLOCK)[0],
-        np.zeros((UNITS, 1 << places_shift), np.int64),
-        np.zeros((len(TOKEN_QUEUES), 1 << tokens_shift), np.int64),
+        np.zeros((len(TOKEN_QUEUES), 1 << shift), np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
     )
@@ -129,8 +122,7 @@ def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     t["request_at"] = NEVER
     t["request_at"][FETCH] = 0
     t["pushed"] = m["tokens"]
-    t["places"], t["places_shift"] = times.places.ctypes.data, places_shift
-    t["tokens"], t["tokens_shift"] = times.tokens.ctypes.data, tokens_shift
+    t["tokens"], t["tokens_shift"] = times.tokens.ctypes.data, shift
     if record:
         t["starts"], t["ends"] = times.starts.ctypes.data, times.ends.ctypes.data
     return times

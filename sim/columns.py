@@ -29,14 +29,18 @@ ALU_OPCODE, USE_IMM, IMM = 12, 13, 14
 COLUMNS = 16
 """Integers a row, so that a row fills one cache line."""
 
-NOTHING, LOAD, STORE, GEMM, RESETTING, ALU = range(6)
-"""What ACTION may be: whether there is anything to do, and what."""
-ACTIONS = 6
+NOTHING, LOAD = 0, 1
+STORE, GEMM, RESETTING, ALU = 8, 9, 10, 11
+"""What ACTION may be: whether there is anything to do, and what; for a LOAD, plus the memory."""
+ACTIONS = 16
 
-HEAD, NEXT = 0, 1
-"""What the queues need of an instruction stands apart, in two integers: the head, which is unit,
-token flags and opcode, and the index of the unit's next instruction, -1 for none."""
-TOKENS_SHIFT, OPCODE_SHIFT = 2, 6
+HEAD, TIME = 0, 1
+"""What the queues need of an instruction stands apart, in two int64: the head, and the cycle from
+which its unit sees it in the command queue or, once that is known, the one in which it ends."""
+
+TOKENS_SHIFT, OPCODE_SHIFT, NEXT_SHIFT = 2, 6, 16
+OPCODE_MASK, HEAD_MASK = 7, (1 << NEXT_SHIFT) - 1
+"""A head is unit, token flags, opcode and the index of the unit's next instruction, -1 for none."""
 
 POP_PREV, POP_NEXT, PUSH_PREV, PUSH_NEXT = 1, 2, 4, 8
 """Bits of the column TOKENS."""

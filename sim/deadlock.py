@@ -15,7 +15,7 @@ from .state import U8
 
 
 def explain_deadlock(
-    m: np.void, heads: npt.NDArray[np.int32], insns: U8, config: Config
+    m: np.void, heads: npt.NDArray[np.int64], insns: U8, config: Config
 ) -> DeadlockError:
     """Return the exception that says what each unit and fetch wait for.
 
@@ -23,7 +23,7 @@ def explain_deadlock(
     ----------
     m
         The machine as it came to a stop, a record of `state.STATE`.
-    heads : int32 (n, 2)
+    heads : int64 (n, 2)
         The decoded program; see `columns`.
     """
     waits: dict[Unit, tuple[int, str]] = {}

@@ -4,16 +4,19 @@ from ..isa.config import DRAM_ADDRESS_BITS, PAGE_BYTES
 from ..isa.instructions import AluOp, Memory, Opcode
 from ..isa.program import COUNTERS
 from . import columns
+from .clock import NEVER
 from .columns import (
     ACTION,
     ALU_OPCODE,
     COLUMNS,
     DRAM_BASE,
     HEAD,
+    HEAD_MASK,
     ITER_IN,
     ITER_OUT,
     MEMORY,
-    NEXT,
+    NEXT_SHIFT,
+    OPCODE_MASK,
     OPCODE_SHIFT,
     POP_NEXT,
     POP_PREV,
@@ -21,6 +24,7 @@ from .columns import (
     PUSH_PREV,
     RESET,
     SRAM_BASE,
+    TIME,
     TOKENS,
     TOKENS_SHIFT,
     UOP_BEGIN,
@@ -72,7 +76,7 @@ _UOP, _OUT = int(Memory.UOP), int(Memory.OUT)
 _INP, _WGT, _ACC = int(Memory.INP), int(Memory.WGT), int(Memory.ACC)
 
 _ADDRESSES = 1 << DRAM_ADDRESS_BITS
-_OPCODE_MASK, _COUNTERS = 7, len(COUNTERS)
+_COUNTERS = len(COUNTERS)
 
 
 @inlined
@@ -87,14 +91,14 @@ def decode(m: State) -> int:
 
     What the instructions will have done is counted here, too: all of it is known before they run.
     """
-    words, table, heads = int64s(m.words), int64s(m.table), int32s(m.heads)
+    words, table, heads = int64s(m.words), int64s(m.table), int64s(m.heads)
     n = m.count
     for counter in range(_COUNTERS):
         m.counters[counter] = 0
     for unit in range(UNITS):
         m.first[unit] = m.last[unit] = -1
     for i in range(n):
-        opcode = words[2 * i] & _OPCODE_MASK
+        opcode = words[2 * i] & OPCODE_MASK
         if opcode >= _OPCODES:
             return report(m, UNKNOWN_OPCODE, i, 0, opcode, 0)
         row = row_at(m, i)
@@ -119,14 +123,16 @@ def decode(m: State) -> int:
             wrong = tokens & (POP_NEXT | PUSH_NEXT)
         if wrong:
             return report(m, NO_NEIGHBOUR, i, TOKENS, wrong, unit)
-        heads[2 * i + HEAD] = unit | tokens << TOKENS_SHIFT | opcode << OPCODE_SHIFT
-        heads[2 * i + NEXT] = -1
+        flags = tokens << TOKENS_SHIFT | opcode << OPCODE_SHIFT
+        heads[2 * i + HEAD] = unit | flags | -1 << NEXT_SHIFT
+        heads[2 * i + TIME] = NEVER
         if m.last[unit] < 0:
             m.first[unit] = i
         else:
-            heads[2 * m.last[unit] + NEXT] = i
+            heads[2 * m.last[unit] + HEAD] &= HEAD_MASK
+            heads[2 * m.last[unit] + HEAD] |= i << NEXT_SHIFT
         m.last[unit] = i
-    if n == 0 or words[2 * n - 2] & _OPCODE_MASK != _FINISH:
+    if n == 0 or words[2 * n - 2] & OPCODE_MASK != _FINISH:
         return report(m, MISSING_FINISH, n - 1, 0, 0, 0)
     return OK
 
@@ -178,7 +184,7 @@ def _transfer(m: State, row: Ints, i: int, opcode: int) -> int:
     else:
         if memory == _OUT:
             return report(m, NOT_LOADED, i, MEMORY, memory, 0)
-        row[ACTION] = columns.LOAD
+        row[ACTION] = columns.LOAD + memory
         if memory == _INP:
             m.counters[INP_LOAD] += count * size
         elif memory == _WGT:

@@ -19,7 +19,7 @@ from .functional import run_functional
 from .kernel import Kernel
 from .state import I64, U8, new_buffers
 from .timing import close_accounts, run_timed
-from .transfers import load_of, store_of
+from .transfers import loads_of, store_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Engine:
         for action, kernel in self._kernels.items():
             self.buffers.record["kernels"][action] = kernel.address
         self._rows = np.empty((0, COLUMNS), np.int32)
-        self._heads = np.empty((0, 2), np.int32)
+        self._heads = np.empty((0, 2), np.int64)
 
     @property
     def counters(self) -> list[int]:
@@ -74,7 +74,7 @@ class Engine:
         halves = words(insns)
         if len(insns) > len(self._rows):
             self._rows = np.empty((len(insns), COLUMNS), np.int32)
-            self._heads = np.empty((len(insns), 2), np.int32)
+            self._heads = np.empty((len(insns), 2), np.int64)
         rows = self._rows
         m["words"], m["rows"], m["count"] = halves.ctypes.data, rows.ctypes.data, len(insns)
         m["heads"] = self._heads.ctypes.data
@@ -100,7 +100,7 @@ def _kernels(batch: int, block: int) -> dict[int, Kernel]:
     """Return the kernels for tiles of a shape, by action."""
     lanes = batch * block
     bodies = {
-        columns.LOAD: load_of(lanes, block),
+        **{columns.LOAD + memory: body for memory, body in loads_of(lanes, block).items()},
         columns.STORE: store_of(lanes),
         columns.GEMM: gemm_of(batch, block),
         columns.RESETTING: reset_of(lanes),

@@ -3,12 +3,12 @@
 from ..isa.config import INSTRUCTION_BITS
 from .channel import request
 from .clock import FETCH, NEVER, Clock
-from .columns import HEAD
+from .columns import HEAD, TIME
 from .costs import FETCH_BUFFER_BURSTS, FETCH_BURST
 from .jit import compiled, inlined
-from .pointers import int32s, int64s, skip
+from .pointers import int64s
 from .queues import MASK
-from .state import Ints, State
+from .state import State
 
 _BYTES = INSTRUCTION_BITS // 8
 _SLOTS = FETCH_BUFFER_BURSTS - 1
@@ -32,7 +32,7 @@ def dispatch(m: State, t: Clock, now: int) -> None:
     Those that waited for room until `now` go from the next cycle on; words arrive after it anyway.
     """
     asked = min(t.bursts * FETCH_BURST, m.count)
-    heads, depth = int32s(m.heads), m.command_depth
+    heads, depth, shift = int64s(m.heads), m.command_depth, m.bus_shift
     index, cycle = t.fetched, max(t.dispatched_at, now)
     while index < asked:
         unit = heads[2 * index + HEAD] & MASK
@@ -43,25 +43,19 @@ def dispatch(m: State, t: Clock, now: int) -> None:
         if waiting == 0:
             t.stale |= 1 << unit
         m.dispatched[unit] = dispatched + 1
-        slot = (index // FETCH_BURST) & _SLOTS
-        last_byte = (index % FETCH_BURST + 1) * _BYTES - 1
-        arrival = t.fetch_data[slot] + (last_byte >> m.bus_shift)
+        place = index & (FETCH_BURST - 1)
+        arrival = t.fetch_data[(index // FETCH_BURST) & _SLOTS] + (
+            (place * _BYTES + _BYTES - 1) >> shift
+        )
         cycle = max(cycle, arrival) + 1
-        place_at(t, unit, dispatched)[0] = cycle + 1
+        heads[2 * index + TIME] = cycle + 1
+        if place == FETCH_BURST - 1:
+            t.drained_at[(index // FETCH_BURST) & _SLOTS] = cycle + 1
         index += 1
-        if index % FETCH_BURST == 0:
-            t.drained_at[slot] = cycle + 1
     if index > t.fetched:
         t.fetched, t.dispatched_at = index, cycle
     if t.request_at[FETCH] == NEVER:
         _ask(m, t, 0)
-
-
-@inlined
-def place_at(t: Clock, unit: int, number: int) -> Ints:
-    """Return the place in its command queue of a unit's instruction."""
-    place = number & ((1 << t.places_shift) - 1)
-    return skip(int64s(t.places), (unit << t.places_shift) + place)
 
 
 @inlined

@@ -8,11 +8,11 @@ of its own kind; instructions of a unit end in order, each when its tokens find 
 
 import numpy as np
 
-from .columns import HEAD, NEXT, OPCODE_SHIFT, TOKENS_SHIFT
+from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TOKENS_SHIFT
 from .decode import row_at
 from .faults import DEADLOCK, OK
 from .jit import entry, inlined
-from .pointers import int32s
+from .pointers import int64s
 from .queues import IN_FLIGHT, MASK, POPPED, PUSHED, UNITS
 from .semantics import execute
 from .state import State
@@ -26,7 +26,7 @@ def run_functional(m: State) -> int:
     for unit in range(UNITS):
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = m.first[unit]
-    heads, fetched = int32s(m.heads), 0
+    heads, fetched = int64s(m.heads), 0
     moving = True
     while moving:
         moving = False
@@ -44,8 +44,8 @@ def run_functional(m: State) -> int:
                 elif m.started[unit] < m.dispatched[unit] and _may_start(m, unit):
                     index = m.to_start[unit]
                     m.started[unit] += 1
-                    m.opcode[unit] = heads[2 * index + HEAD] >> OPCODE_SHIFT
-                    m.to_start[unit] = heads[2 * index + NEXT]
+                    m.opcode[unit] = heads[2 * index + HEAD] >> OPCODE_SHIFT & OPCODE_MASK
+                    m.to_start[unit] = heads[2 * index + HEAD] >> NEXT_SHIFT
                     code = execute(m, row_at(m, index), index)
                     if code != OK:
                         return code
@@ -63,9 +63,10 @@ def run_functional(m: State) -> int:
 @inlined
 def _may_start(m: State, unit: int) -> bool:
     """Pop the tokens of the unit's next instruction, if it may start."""
-    head = int32s(m.heads)[2 * m.to_start[unit] + HEAD]
+    head = int64s(m.heads)[2 * m.to_start[unit] + HEAD]
     under_way = m.started[unit] - m.ended[unit]
-    if under_way > 0 and (under_way >= IN_FLIGHT or m.opcode[unit] != head >> OPCODE_SHIFT):
+    opcode = head >> OPCODE_SHIFT & OPCODE_MASK
+    if under_way > 0 and (under_way >= IN_FLIGHT or opcode != m.opcode[unit]):
         return False
     flags = head >> TOKENS_SHIFT
     for side in range(2):
@@ -80,8 +81,8 @@ def _may_start(m: State, unit: int) -> bool:
 @inlined
 def _end(m: State, unit: int) -> bool:
     """End the unit's oldest instruction under way, if its tokens find room."""
-    heads, index = int32s(m.heads), m.to_end[unit]
-    flags = heads[2 * index + HEAD] >> (TOKENS_SHIFT + 2)
+    head = int64s(m.heads)[2 * m.to_end[unit] + HEAD]
+    flags = head >> (TOKENS_SHIFT + 2)
     for side in range(2):
         if flags >> side & 1 and m.tokens[_PUSHED[unit, side] & MASK] >= m.token_depth:
             return False
@@ -89,5 +90,5 @@ def _end(m: State, unit: int) -> bool:
         if flags >> side & 1:
             m.tokens[_PUSHED[unit, side] & MASK] += 1
     m.ended[unit] += 1
-    m.to_end[unit] = heads[2 * index + NEXT]
+    m.to_end[unit] = head >> NEXT_SHIFT
     return True

@@ -11,6 +11,7 @@ Where the original leaves a result open, this machine has one:
 from ..isa.instructions import Memory
 from .columns import (
     ACTION,
+    ACTIONS,
     ALU,
     DST_IN,
     DST_OUT,
@@ -33,7 +34,7 @@ from .state import Ints, State
 
 _INP, _WGT, _ACC = int(Memory.INP), int(Memory.WGT), int(Memory.ACC)
 _UNLIMITED = 1 << 62
-_ACTIONS = 7  # a mask, for an index that cannot be negative
+_ACTIONS_MASK = ACTIONS - 1  # for an index that cannot be negative
 
 
 @compiled
@@ -46,7 +47,7 @@ def execute(m: State, row: Ints, index: int) -> int:
         code = _check_indices(m, row, index)
         if code != OK:
             return code
-    call(m.kernels[action & _ACTIONS], m, row)
+    call(m.kernels[action & _ACTIONS_MASK], m, row)
     return OK
 
 

@@ -52,14 +52,14 @@ STATE = np.dtype(
         ("dram", _int),  # int8
         ("uops", _int),  # int32, 4 a micro-op: dst, src, wgt, 0
         ("inp", _int),  # int16: elements are kept widened
-        ("wgt", _int),  # int16: widened, in the order of kernels.weight_place
+        ("wgt", _int),  # int16: widened, in the order of compute.weight_place
         ("acc", _int),  # int32
         ("immediate", _int),  # int32 (VECTOR): an ALU instruction's own operand
         ("kernels", _int, ACTIONS),  # addresses, by what ACTION may be; 0 for NOTHING
         # the program
         ("words", _int),  # address, int64 (n, 2)
         ("rows", _int),  # address, int32 (n, COLUMNS); see columns
-        ("heads", _int),  # address, int32 (n, 2); see columns
+        ("heads", _int),  # address, int64 (n, 2); see columns
         ("count", _int),  # n
         ("first", _int, UNITS),  # index of each unit's first instruction, -1 for none
         ("last", _int, UNITS),

@@ -18,9 +18,11 @@ from .columns import (
     ALU,
     HEAD,
     MEMORY,
-    NEXT,
+    NEXT_SHIFT,
     NOTHING,
+    OPCODE_MASK,
     OPCODE_SHIFT,
+    TIME,
     TOKENS_SHIFT,
     USE_IMM,
     X_SIZE,
@@ -31,7 +33,7 @@ from .costs import ALU_STAGES, BURSTS_IN_FLIGHT, GEMM_STAGES, ISSUE_SETUP, STORE
 from .decode import micro_ops, row_at
 from .faults import DEADLOCK, OK
 from .fetch import dispatch, grant_fetch
-from .jit import compiled, entry
+from .jit import compiled, entry, inlined
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
@@ -39,11 +41,15 @@ from .queues import COMPUTE, IN_FLIGHT, LOAD, MASK, POPPED, PRODUCER, STORE, UNI
 from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address
-from .units import account, earliest_start, end_those_written, take_tokens
+from .units import account, earliest_start, end_those_written
 
-_LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
+_LOAD, _STORE, _ALU = int(Opcode.LOAD), int(Opcode.STORE), int(Opcode.ALU)
+_POPPED: Any = np.array(POPPED)
 _GIVER: Any = np.array([[PRODUCER[queue] for queue in pair] for pair in POPPED])
 _RING, _RESPONSES = IN_FLIGHT - 1, BURSTS_IN_FLIGHT - 1
+_AT_A_TIME = 255
+"""Starts between two times that effects are looked after, a mask: rarely, because one kind of work
+at a time is faster."""
 
 
 @entry
@@ -53,10 +59,11 @@ def run_timed(m: State, t: Clock) -> int:
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = t.to_apply[unit] = m.first[unit]
         m.opcode[unit] = -1
+    steps = 0
     while True:
         unit, cycle = COMPUTE, NEVER
         for candidate in range(UNITS):
-            if t.stale >> candidate & 1:
+            if t.stale >> candidate & 1 and t.due[candidate] == NEVER:
                 t.due[candidate] = earliest_start(m, t, candidate)
             if t.due[candidate] < cycle:
                 unit, cycle = candidate, t.due[candidate]
@@ -65,9 +72,15 @@ def run_timed(m: State, t: Clock) -> int:
         if granted != NEVER:
             granted = max(granted, t.request_free)
         if cycle <= granted:
-            code = _apply(m, t, cycle)
-            if code != OK:
-                return code
+            steps += 1
+            if (
+                steps & _AT_A_TIME == 0
+                or cycle == NEVER
+                or (unit == COMPUTE and _needs_micro_ops(m))
+            ):
+                code = _apply(m, t, cycle)
+                if code != OK:
+                    return code
             if cycle == NEVER:
                 break
             _start(m, t, unit, cycle)
@@ -86,22 +99,29 @@ def run_timed(m: State, t: Clock) -> int:
     return OK if done else DEADLOCK
 
 
+@inlined
+def _needs_micro_ops(m: State) -> bool:
+    """Whether the cycles of the compute unit's next instruction may depend on its micro-ops."""
+    head = int64s(m.heads)[2 * m.to_start[COMPUTE] + HEAD]
+    return head >> OPCODE_SHIFT & OPCODE_MASK == _ALU
+
+
 @compiled
 def _apply(m: State, t: Clock, cycle: int) -> int:
     """Do what the instructions do that have ended by `cycle`, in the order of their ends."""
+    heads = int64s(m.heads)
     while True:
-        first, unit = cycle + 1, -1
+        first, unit = NEVER, LOAD
         for candidate in range(UNITS):
-            number = t.applied[candidate]
-            if number < m.ended[candidate]:
-                end = t.end_ring[candidate, number & _RING]
+            if t.applied[candidate] < m.ended[candidate]:
+                end = heads[2 * t.to_apply[candidate] + TIME]
                 if end < first:
                     first, unit = end, candidate
-        if unit < 0:
+        if first > cycle or first == NEVER:
             return OK
         index = t.to_apply[unit]
         t.applied[unit] += 1
-        t.to_apply[unit] = int32s(m.heads)[2 * index + NEXT]
+        t.to_apply[unit] = heads[2 * index + HEAD] >> NEXT_SHIFT
         if t.ends:
             int64s(t.ends)[index] = first
         code = execute(m, row_at(m, index), index)
@@ -112,18 +132,17 @@ def _apply(m: State, t: Clock, cycle: int) -> int:
 @compiled
 def _start(m: State, t: Clock, unit: int, cycle: int) -> None:
     unit &= MASK
-    index, heads = m.to_start[unit], int32s(m.heads)
+    index, heads = m.to_start[unit], int64s(m.heads)
     head, row = heads[2 * index + HEAD], row_at(m, index)
-    opcode = head >> OPCODE_SHIFT
+    opcode = head >> OPCODE_SHIFT & OPCODE_MASK
     if t.starts:
         int64s(t.starts)[index] = cycle
     t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
     if cycle > t.front_free[unit]:
-        account(m, t, unit, head, cycle)
-    take_tokens(t, unit, head)
+        account(m, t, unit, head, heads[2 * index + TIME], cycle)
     m.started[unit] += 1
     m.opcode[unit] = opcode
-    m.to_start[unit] = heads[2 * index + NEXT]
+    m.to_start[unit] = head >> NEXT_SHIFT
     t.started_at[unit] = cycle
     t.due[unit] = NEVER
     t.stale |= 1 << unit
@@ -137,7 +156,10 @@ def _start(m: State, t: Clock, unit: int, cycle: int) -> None:
         _written(m, t, unit, cycle)
     for side in range(2):
         if head >> (TOKENS_SHIFT + side) & 1:
-            end_those_written(m, t, _GIVER[unit, side], cycle)
+            t.popped[_POPPED[unit, side] & MASK] += 1
+            giver = _GIVER[unit, side] & MASK
+            if m.ended[giver] < t.written[giver]:
+                end_those_written(m, t, giver, cycle)
     if t.fetched < m.count:
         dispatch(m, t, cycle)
 

@@ -12,10 +12,9 @@ from .clock import (
     TOKEN_PREV,
     Clock,
 )
-from .columns import HEAD, NEXT, OPCODE_SHIFT, TOKENS_SHIFT
-from .fetch import place_at
+from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TIME, TOKENS_SHIFT
 from .jit import compiled, inlined
-from .pointers import int32s, int64s, skip
+from .pointers import int64s, skip
 from .queues import CONSUMER, IN_FLIGHT, MASK, POPPED, PUSHED
 from .state import Ints, State
 
@@ -27,12 +26,12 @@ _POPPED, _PUSHED, _CONSUMER = np.array(POPPED), np.array(PUSHED), np.array(CONSU
 @inlined
 def earliest_start(m: State, t: Clock, unit: int) -> int:
     """Return the cycle in which the unit's next instruction starts, or NEVER while that is open."""
-    number = m.started[unit]
-    if number == m.dispatched[unit] or t.front_free[unit] == NEVER:
+    index, heads = m.to_start[unit], int64s(m.heads)
+    if index < 0 or t.front_free[unit] == NEVER or heads[2 * index + TIME] == NEVER:
         return NEVER
-    head = int32s(m.heads)[2 * m.to_start[unit] + HEAD]
-    cycle = max(t.front_free[unit], place_at(t, unit, number)[0])
-    if head >> OPCODE_SHIFT != m.opcode[unit]:
+    number, head = m.started[unit], heads[2 * index + HEAD]
+    cycle = max(t.front_free[unit], heads[2 * index + TIME])
+    if head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]:
         if m.ended[unit] != number:
             return NEVER
         cycle = max(cycle, t.ended_at[unit])
@@ -57,14 +56,20 @@ def token_at(t: Clock, queue: int, number: int) -> Ints:
 
 
 @compiled
-def account(m: State, t: Clock, unit: int, head: int, start: int) -> None:
-    """Put down what the unit waited for since its front was free, up to the cycle of a start."""
+def account(m: State, t: Clock, unit: int, head: int, seen: int, start: int) -> None:
+    """Put down what the unit waited for since its front was free, up to the cycle of a start.
+
+    Parameters
+    ----------
+    seen
+        The cycle from which the unit saw the instruction.
+    """
     unit &= MASK
     number = m.started[unit]
-    cycle = _wait(t, unit, NO_INSTRUCTION, t.front_free[unit], place_at(t, unit, number)[0])
+    cycle = _wait(t, unit, NO_INSTRUCTION, t.front_free[unit], seen)
     if cycle == start:
         return
-    if head >> OPCODE_SHIFT != m.opcode[unit]:
+    if head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]:
         cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
         cycle = _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
     elif number >= IN_FLIGHT:
@@ -87,14 +92,6 @@ def _wait(t: Clock, unit: int, cause: int, cycle: int, until: int) -> int:
     return max(cycle, until)
 
 
-@inlined
-def take_tokens(t: Clock, unit: int, head: int) -> None:
-    """Pop for an instruction that `earliest_start` let start."""
-    for side in range(2):
-        if head >> (TOKENS_SHIFT + side) & 1:
-            t.popped[_POPPED[unit, side] & MASK] += 1
-
-
 @compiled
 def end_those_written(m: State, t: Clock, unit: int, now: int) -> None:
     """End the unit's instructions in order, up to one whose tokens find no room yet.
@@ -102,13 +99,12 @@ def end_those_written(m: State, t: Clock, unit: int, now: int) -> None:
     One that waited for room until `now` pushes in the next cycle; others have not written yet.
     """
     unit &= MASK
-    heads = int32s(m.heads)
+    heads = int64s(m.heads)
     ended, written, cycle = m.ended[unit], t.written[unit], t.ended_at[unit]
-    if ended == written:
-        return
     index = m.to_end[unit]
     while ended < written:
-        flags = heads[2 * index + HEAD] >> (TOKENS_SHIFT + 2)
+        head = heads[2 * index + HEAD]
+        flags = head >> (TOKENS_SHIFT + 2)
         if flags & 1 and _is_full(m, t, _PUSHED[unit, 0] & MASK):
             break
         if flags & 2 and _is_full(m, t, _PUSHED[unit, 1] & MASK):
@@ -121,8 +117,9 @@ def end_those_written(m: State, t: Clock, unit: int, now: int) -> None:
                 t.pushed[q] += 1
                 t.stale |= 1 << _CONSUMER[q]
         t.end_ring[unit, ended & _RING] = cycle
+        heads[2 * index + TIME] = cycle
         ended += 1
-        index = heads[2 * index + NEXT]
+        index = head >> NEXT_SHIFT
     t.stale |= 1 << unit
     m.to_end[unit], m.ended[unit], t.ended_at[unit] = index, ended, cycle
 
