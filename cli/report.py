@@ -74,7 +74,7 @@ def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
                 macs=layer.macs,
                 cycles=cycles,
                 utilisation=_utilisation(layer.macs, cycles, config) if on_vta else None,
-                bytes=dict(cost.bytes) if cost else {},
+                bytes=dict.fromkeys(MEMORIES, 0) | (cost.bytes if cost else {}),
                 instructions=cost.instructions if cost else 0,
                 reason=layer.reason,
                 seconds=cost.seconds if cost else 0.0,

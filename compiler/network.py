@@ -47,15 +47,26 @@ def load_network(
     batch : int
         The batch size of a model that leaves it open.
     seed : int
+
+    Raises
+    ------
+    ModelError
+        For a file that cannot be read or holds what is not supported.
+    GraphError
+        For what cannot be made of integers, and for calibration samples that do not fit.
     """
     source = fold(read(path, batch=batch))
-    if is_quantized(source):
-        return Network(source, fold(from_qdq(source)), was_float=False)
-    if calibration is None:
-        samples = random_samples(source, RANDOM_SAMPLES, seed)
-    else:
+    was_float = not is_quantized(source)
+    samples: list[dict[str, NDArray[Any]]] = []
+    if was_float and calibration is not None:
         samples = split_samples(source, calibration)
-    return Network(source, quantize(source, samples), was_float=True)
+    elif was_float:
+        samples = random_samples(source, RANDOM_SAMPLES, seed)
+    try:
+        integers = quantize(source, samples) if was_float else fold(from_qdq(source))
+        return Network(source, integers, was_float)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
 
 
 def split_samples(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from vtakit.cli.main import main
+from vtakit.cli.main import BAD_INPUT, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +22,7 @@ class Ran(NamedTuple):
 
 
 Vtakit = Callable[..., Ran]
+Refused = Callable[..., str]
 
 
 @pytest.fixture
@@ -35,6 +36,21 @@ def vtakit(capsys: pytest.CaptureFixture[str]) -> Vtakit:
         out, err = capsys.readouterr()
         assert isinstance(left.value.code, int)
         return Ran(left.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def refused(vtakit: Vtakit) -> Refused:
+    """Run a command that must end with 2; return the one line it prints, less the command."""
+
+    def run(*words: object) -> str:
+        ran = vtakit(*words)
+        assert ran.status == BAD_INPUT, (ran.status, ran.err)
+        assert ran.err.count("\n") == 1, ran.err
+        name, _, line = ran.err.rstrip("\n").partition(": ")
+        assert name == f"vtakit {words[0]}"
+        return line
 
     return run
 
