@@ -15,7 +15,6 @@ from ..isa.config import nearest
 from .options import UsageError
 from .output import print_line
 
-DIFFERS = 1
 BAD_INPUT = 2
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130

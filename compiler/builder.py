@@ -12,7 +12,7 @@ from .graph import DType, Graph, GraphError, Node, Op, Value
 class GraphBuilder:
     """Collects inputs, constants and nodes in order, and makes the graph of them.
 
-    Values of another graph may be adopted as they are (`adopt_input`, `adopt_node`, `adopt`), so
+    Values of another graph may be adopted as they are (`adopt_input`, `adopt`), so
     that a pass copies what it does not change.
     """
 
@@ -79,11 +79,6 @@ class GraphBuilder:
             self._names.add(value.name)
             self.constants[value] = array
         return value
-
-    def adopt_node(self, node: Node) -> None:
-        """Add another graph's node, outputs included."""
-        self._names.update(value.name for value in node.outputs)
-        self.nodes.append(node)
 
     def reserve(self, names: Iterable[str]) -> None:
         """Take names that will be given later, so that no value added before gets one of them."""

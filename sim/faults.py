@@ -1,25 +1,29 @@
-"""What compiled code finds wrong with an instruction, as numbers; `explain` puts it in words."""
+"""What compiled code finds wrong with an instruction; `explain` puts it in words.
 
+The codes are those of the hardware's error register, as numbers that compiled code can hold.
+"""
+
+from ..isa.registers import ErrorCode
 from .jit import inlined
 from .state import State
 
-OK = 0
-UNKNOWN_OPCODE = 1
-UNKNOWN_MEMORY = 2
-UNKNOWN_ALU_OPCODE = 3
-AFTER_FINISH = 4
-MISSING_FINISH = 5
-NO_NEIGHBOUR = 6
-NOT_LOADED = 7
-NOT_STORED = 8
-STORE_PADS = 9
-SRAM_RANGE = 10
-DRAM_RANGE = 11
-UOP_RANGE = 12
-DST_RANGE = 13
-SRC_RANGE = 14
-WGT_RANGE = 15
-DEADLOCK = 16
+OK = int(ErrorCode.NONE)
+UNKNOWN_OPCODE = int(ErrorCode.UNKNOWN_OPCODE)
+UNKNOWN_MEMORY = int(ErrorCode.UNKNOWN_MEMORY)
+UNKNOWN_ALU_OPCODE = int(ErrorCode.UNKNOWN_ALU_OPCODE)
+AFTER_FINISH = int(ErrorCode.AFTER_FINISH)
+MISSING_FINISH = int(ErrorCode.MISSING_FINISH)
+NO_NEIGHBOUR = int(ErrorCode.NO_NEIGHBOUR)
+NOT_LOADED = int(ErrorCode.NOT_LOADED)
+NOT_STORED = int(ErrorCode.NOT_STORED)
+STORE_PADS = int(ErrorCode.STORE_PADS)
+SRAM_RANGE = int(ErrorCode.SRAM_RANGE)
+DRAM_RANGE = int(ErrorCode.DRAM_RANGE)
+UOP_RANGE = int(ErrorCode.UOP_RANGE)
+DST_RANGE = int(ErrorCode.DST_RANGE)
+SRC_RANGE = int(ErrorCode.SRC_RANGE)
+WGT_RANGE = int(ErrorCode.WGT_RANGE)
+DEADLOCK = int(ErrorCode.DEADLOCK)
 
 
 @inlined
