@@ -5,6 +5,7 @@ whole instruction streams are packed and unpacked):
 
 - `config` - `Config`, the machine as a value, its presets, and the original VTA's JSON
 - `fields` - how a word is declared (`bits`, `Format`), laid out (`slots`), encoded and decoded
+- `costs` - the constants of the timing model
 - `instructions` - `Load`, `Store`, `Gemm`, `Alu`, `Finish`, `Uop` and the enums they use
 - `registers` - the registers that a host sees, and what errors and counters they hold
 - `stream` - a whole instruction stream to columns of fields and back

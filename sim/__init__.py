@@ -15,7 +15,7 @@ What is left is compiled by LLVM (`jit`, `pointers`) and works on two records of
 - `semantics` - what each instruction does, through kernels (`kernel`): `transfers` (LOAD, STORE),
   `compute` (GEMM, ALU), made of `vectors`
 - `functional` - the engine without a clock
-- `timing` - the engine with one; `clock`: what it knows; `costs`: its constants
+- `timing` - the engine with one; `clock`: what it knows
 - `units` - when instructions start and end; `fetch`, `loader`, `operands`: how long they take
 - `channel` - the memory port
 """

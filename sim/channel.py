@@ -1,8 +1,8 @@
 """The memory port in time: read requests and data, write bursts and responses. Compiled."""
 
 from ..isa.config import PAGE_BYTES
+from ..isa.costs import BURSTS_IN_FLIGHT, MAX_BURST_WORDS, WORDS_IN_FLIGHT
 from .clock import BURSTS, Clock
-from .costs import BURSTS_IN_FLIGHT, MAX_BURST_WORDS, WORDS_IN_FLIGHT
 from .jit import compiled, inlined
 from .state import State
 from .transfers import ADDRESS_MASK

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .costs import BURSTS_IN_FLIGHT, FETCH_BUFFER_BURSTS
+from ..isa.costs import BURSTS_IN_FLIGHT, FETCH_BUFFER_BURSTS, IN_FLIGHT
 from .jit import constant
-from .queues import IN_FLIGHT, TOKEN_QUEUES, UNITS
+from .queues import TOKEN_QUEUES, UNITS
 from .state import I64
 
 Clock: TypeAlias = Any

@@ -1,10 +1,10 @@
 """Fetch in time: bursts of instructions, handed to the command queues one a cycle. Compiled."""
 
 from ..isa.config import INSTRUCTION_BITS
+from ..isa.costs import FETCH_BUFFER_BURSTS, FETCH_BURST
 from .channel import request
 from .clock import FETCH, NEVER, Clock
 from .columns import HEAD, TIME
-from .costs import FETCH_BUFFER_BURSTS, FETCH_BURST
 from .jit import compiled, inlined
 from .pointers import int64s
 from .queues import MASK

@@ -8,12 +8,13 @@ of its own kind; instructions of a unit end in order, each when its tokens find 
 
 import numpy as np
 
+from ..isa.costs import IN_FLIGHT
 from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TOKENS_SHIFT
 from .decode import row_at
 from .faults import DEADLOCK, OK
 from .jit import entry, inlined
 from .pointers import int64s
-from .queues import IN_FLIGHT, MASK, POPPED, PUSHED, UNITS
+from .queues import MASK, POPPED, PUSHED, UNITS
 from .semantics import execute
 from .state import State
 

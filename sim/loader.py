@@ -1,9 +1,9 @@
 """LOAD in time: bursts asked for one by one, pads written beside them. Compiled."""
 
+from ..isa.costs import LOAD_SETUP
 from .channel import burst_end, request, words_between
 from .clock import NEVER, Clock
 from .columns import MEMORY, X_PAD_0, X_PAD_1, X_SIZE, X_STRIDE, Y_PAD_0, Y_PAD_1, Y_SIZE
-from .costs import LOAD_SETUP
 from .jit import compiled, inlined
 from .queues import MASK
 from .state import Ints, State

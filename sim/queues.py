@@ -1,4 +1,4 @@
-"""Who passes tokens to whom, and how many instructions a unit may have under way."""
+"""Who passes tokens to whom."""
 
 from ..isa.instructions import Unit
 from .jit import constant
@@ -22,6 +22,3 @@ CONSUMER = (COMPUTE, LOAD, STORE, COMPUTE)
 MASK = 3
 """Units and token queues are numbered under 4. A number that has been masked cannot be negative,
 which spares compiled code the question at every array that it indexes."""
-
-IN_FLIGHT = 8
-"""Instructions of one unit that have started and not ended, at most; a power of two."""

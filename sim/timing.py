@@ -10,6 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ..isa.costs import (
+    ALU_STAGES,
+    BURSTS_IN_FLIGHT,
+    GEMM_STAGES,
+    IN_FLIGHT,
+    ISSUE_SETUP,
+    STORE_SETUP,
+)
 from ..isa.instructions import Opcode
 from .channel import write
 from .clock import BUSY, FETCH, NEVER, NO_INSTRUCTION, Clock
@@ -29,7 +37,6 @@ from .columns import (
     X_STRIDE,
     Y_SIZE,
 )
-from .costs import ALU_STAGES, BURSTS_IN_FLIGHT, GEMM_STAGES, ISSUE_SETUP, STORE_SETUP
 from .decode import micro_ops, row_at
 from .faults import DEADLOCK, OK
 from .fetch import dispatch, grant_fetch
@@ -37,7 +44,7 @@ from .jit import compiled, entry, inlined
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
-from .queues import COMPUTE, IN_FLIGHT, LOAD, MASK, POPPED, PRODUCER, STORE, UNITS
+from .queues import COMPUTE, LOAD, MASK, POPPED, PRODUCER, STORE, UNITS
 from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address

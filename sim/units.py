@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..isa.costs import IN_FLIGHT
 from ..isa.instructions import Opcode
 from .clock import (
     MEMORY,
@@ -15,7 +16,7 @@ from .clock import (
 from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TIME, TOKENS_SHIFT
 from .jit import compiled, inlined
 from .pointers import int64s, skip
-from .queues import CONSUMER, IN_FLIGHT, MASK, POPPED, PUSHED
+from .queues import CONSUMER, MASK, POPPED, PUSHED
 from .state import Ints, State
 
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)

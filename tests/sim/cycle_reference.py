@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from vtakit.isa import costs
 from vtakit.isa.config import Config
 from vtakit.isa.instructions import Alu, Gemm, Instruction, Load, Store, Unit
-from vtakit.sim import costs
 
 from .interpreter import Interpreter, decode_program
 

@@ -1,4 +1,4 @@
-"""The constants of the timing model; TIMING.md says what each of them means."""
+"""The constants of the timing model, for simulator and hardware; sim/TIMING.md has their rules."""
 
 MAX_BURST_WORDS = 64
 """Words of the longest burst, read or write."""
@@ -30,3 +30,6 @@ two, accumulate and write."""
 
 ALU_STAGES = 5
 """Cycles of an ALU micro-op in the pipeline: read micro-op, add loops, read, operate, write."""
+
+IN_FLIGHT = 8
+"""Instructions of one unit that have started and not ended, at most; a power of two."""
