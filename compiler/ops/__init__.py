@@ -4,7 +4,7 @@ Every model becomes a graph of these, whatever format it came in. A quantized la
 integer primitives; the other operators run on the CPU.
 
 - `linear` - `Conv2d`, `Dense`, `MatMul`
-- `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied)
+- `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied), `QLinearAveragePool`
 - `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Cast`, `Unary`
 - `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`

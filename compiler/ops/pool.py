@@ -64,3 +64,26 @@ class SumPool2d(Op):
             raise GraphError(f"SumPool2d takes int8 or float32, not {x}")
         dtype = DType.INT32 if x.dtype is DType.INT8 else DType.FLOAT32
         return _pooled(x, dtype, self.window, self.strides, self.pads)
+
+
+@dataclass(frozen=True)
+class QLinearAveragePool(Op):
+    """Mean of each window of x (N, C, H, W), int8 to int8, in the float32 of ONNX Runtime.
+
+    Zero points are those of int8; `shift` is how much greater those are that its kernel sees.
+    """
+
+    kernel: ClassVar[str] = "qlinear_average_pool"
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    x_scale: float
+    x_zero: int
+    y_scale: float
+    y_zero: int
+    shift: int
+
+    def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        if x.dtype is not DType.INT8:
+            raise GraphError(f"QLinearAveragePool takes int8, not {x}")
+        return _pooled(x, DType.INT8, self.window, self.strides, (0, 0, 0, 0))

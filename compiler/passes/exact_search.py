@@ -10,7 +10,7 @@ import numpy as np
 
 from .exact_chain import SHIFT, Cascade, Chain
 from .exact_points import Bounds
-from .exact_staircase import Staircase, staircase
+from .exact_staircase import Function, Staircase, staircase
 from .quantize_numbers import INT32_MAX, Integers, Reals
 
 SHAPES = ((1, 0), (2, 9), (3, 8), (4, 7), (5, 6))
@@ -57,7 +57,7 @@ def exact(stairs: Staircase, slope: Reals) -> tuple[Cascade, int]:
         search = _Search(bounds, count, middle)
         search.run()
         cascade = search.cascade()
-        differing = difference(cascade, stairs)
+        differing = difference(cascade.result, stairs)
         if found is None or differing < found[1]:
             found = cascade, differing
         if not differing:
@@ -66,10 +66,10 @@ def exact(stairs: Staircase, slope: Reals) -> tuple[Cascade, int]:
     return found
 
 
-def difference(cascade: Cascade, stairs: Staircase) -> int:
-    """Return by how much results differ, summed over all sums of all channels."""
+def difference(function: Function, stairs: Staircase) -> int:
+    """Return by how much the results of a function that never falls differ, over all sums."""
     top = stairs.bottom + stairs.first.shape[1]
-    found = staircase(cascade.result, stairs.low, stairs.high, stairs.bottom, top)
+    found = staircase(function, stairs.low, stairs.high, stairs.bottom, top)
     return int(found.apart(stairs).sum())
 
 

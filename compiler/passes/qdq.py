@@ -1,5 +1,6 @@
 """A graph quantized by ONNX Runtime (QDQ) to an integer graph with the same quantization points."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,19 @@ from numpy.typing import NDArray
 from ..graph import DType, Graph, Node, Value
 from ..ops.elementwise import Add, Cast
 from ..ops.linear import Conv2d, Dense
+from ..ops.pool import QLinearAveragePool, SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.shape import Concat, Reshape, Transpose
-from .quantize_emit import IntegerWriter, Quantization, Quantized, Weights
+from .qdq_exact import Agreement, in_integers, is_average, requantization
+from .qdq_kernels import Tensor
+from .quantize_choose import requantize
+from .quantize_emit import IntegerSum, IntegerWriter, Quantization, Quantized, Weights
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection
-from .quantize_numbers import Reals
+from .quantize_numbers import Reals, Requantization, Sum
 
-EXACT = 2.0**-12
-"""Units of the last place: what of the error of requantization is not worth another pass."""
+TARGET = 2.0**-12
+"""Units of the last place: what of the error of requantization is not worth another pass, where
+ONNX Runtime has no integer kernel to be equal to."""
 UINT8_SHIFT = 128
 """uint8 is held as int8: integer and zero point are both this much less."""
 
@@ -25,8 +31,10 @@ def is_quantized(graph: Graph) -> bool:
     return any(isinstance(node.op, DequantizeLinear) for node in graph.nodes)
 
 
-def from_qdq(graph: Graph) -> Graph:
+def from_qdq(graph: Graph) -> tuple[Graph, tuple[Agreement, ...]]:
     """Return the graph with DequantizeLinear, operators, QuantizeLinear as integer layers.
+
+    And how far their results are ONNX Runtime's.
 
         DequantizeLinear, Conv, Relu,    →    Conv2d of int8, Add, ShiftRight, Mul, ShiftRight,
         QuantizeLinear                        Maximum, Minimum, Cast
@@ -37,7 +45,18 @@ def from_qdq(graph: Graph) -> Graph:
     reader = _Reader(graph)
     for node in graph.nodes:
         reader.visit(node)
-    return reader.writer.finish()
+    return reader.writer.finish(), tuple(reader.agreements)
+
+
+def _runs_as_uint8(graph: Graph) -> bool:
+    """Whether ONNX Runtime's kernels see uint8, as far as they are integer kernels.
+
+    On x86 it makes uint8 of int8 activations, unless one is read more than once; its int8 kernels
+    are then used with the session's entry `session.qdqisint8allowed` only.
+    """
+    made = [node for node in graph.nodes if isinstance(node.op, QuantizeLinear)]
+    signed = [node.output for node in made if node.output.dtype is DType.INT8]
+    return all(len(graph.consumers(value)) < 2 for value in signed)
 
 
 class _Reader:
@@ -45,9 +64,9 @@ class _Reader:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.writer = IntegerWriter(
-            graph, lambda value: None, self._weights_of, target=EXACT, exact=True
-        )
+        self.writer = IntegerWriter(graph, lambda value: None, self._weights_of, self._choose)
+        self.agreements: list[Agreement] = []
+        self.shift = UINT8_SHIFT if _runs_as_uint8(graph) else 0
         self.reals: dict[Value, Reals | None] = {}
         self.waiting: dict[Node, Group] = {}
         self.grouped: set[Node] = set()
@@ -132,6 +151,27 @@ class _Reader:
             channels = np.asarray(channels[0])
         return Weights((integers - zero_point).astype(np.int16), channels)
 
+    def _tensor(self, meaning: Quantization) -> Tensor:
+        return Tensor(meaning.scale, meaning.zero_point, self.shift)
+
+    def _choose(
+        self,
+        group: Group,
+        sums: IntegerSum,
+        read: Sequence[Quantized],
+        meaning: Quantization,
+        total: Sum,
+    ) -> Requantization | None:
+        x = [self._tensor(item.meaning) for item in read]
+        found = requantization(group, sums, x, self._tensor(meaning), total)
+        if found is not None:
+            self.agreements.append(found[1])
+            return found[0]
+        near = requantize(total, target=TARGET, exact=True, biased=sums.biased)
+        if near is not None:
+            self.agreements.append(Agreement(group.layer, 0, None))
+        return near
+
     def _moves(self, node: Node) -> bool:
         if not isinstance(node.op, MOVEMENT) and not is_selection(node, self._known):
             return False
@@ -163,7 +203,7 @@ class _Reader:
         group = self.waiting.pop(node, None)
         quantized: Quantized | None = None
         if group is not None:
-            quantized = writer.add_group(group, meaning)
+            quantized = self._averaged(group, meaning) or writer.add_group(group, meaning)
             if quantized is None:
                 for part in group.nodes:
                     writer.copy(part)
@@ -178,6 +218,23 @@ class _Reader:
         plain = all(isinstance(reader.op, DequantizeLinear) for reader in readers)
         if not plain or node.output in self.graph.outputs:
             writer.float[node.output] = self._stored(node, quantized.value)
+
+    def _averaged(self, group: Group, meaning: Quantization) -> Quantized | None:
+        """Return an average that has to be computed as ONNX Runtime does, on the CPU; else None."""
+        if not is_average(group):
+            return None
+        assert group.anchor is not None
+        held = self.writer.integer[group.operands[0]]
+        x, y = self._tensor(held.meaning), self._tensor(meaning)
+        if in_integers(group, x, y, held.low, held.high):
+            return None
+        op = group.anchor.op
+        assert isinstance(op, SumPool2d)
+        scales = x.scale, x.zero_point, y.scale, y.zero_point
+        mean = QLinearAveragePool(op.window, op.strides, *scales, self.shift)
+        name = f"{group.last.name}.int8"
+        value = self.writer.builder.add(mean, held.value, layer=group.layer, name=name)
+        return Quantized(value, meaning)
 
     def _requantized(self, layer: str, source: Value, meaning: Quantization) -> Quantized | None:
         """Return an integer value with another meaning, itself when it has that one."""

@@ -44,7 +44,7 @@ def requantize(total: Sum, *, target: float, exact: bool, biased: bool) -> Requa
 
     Returns None when no steps keep every intermediate result within 32 bits.
     """
-    halves = _half_even(total) if exact else None
+    halves = half_even(total) if exact else None
     if halves is not None:
         return halves
     found: list[Requantization] = []
@@ -82,7 +82,7 @@ def _exact_shift(total: Sum) -> int | None:
     return None
 
 
-def _half_even(total: Sum) -> Requantization | None:
+def half_even(total: Sum) -> Requantization | None:
     """Return the steps for acc / 2**n + whole number, half to even; None for other sums.
 
     Of 2 * 2**n successive a, 2**n + 1 go to the even result, the others to the odd one. So first

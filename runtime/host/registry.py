@@ -27,6 +27,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "pack_tiles": layout.pack_tiles,
     "pad": shape.pad,
     "power": elementwise.power,
+    "qlinear_average_pool": quantize.qlinear_average_pool,
     "quantize_linear": quantize.quantize_linear,
     "reduce": reduce.reduce,
     "reshape": shape.reshape,

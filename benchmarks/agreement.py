@@ -1,0 +1,73 @@
+"""Networks quantized by ONNX Runtime: the outputs of the VTA run beside ONNX Runtime's own.
+
+    python benchmarks/agreement.py [NAME ...] [--pictures N] [--layers] [--json]
+
+NAME is one of the zoo or `digits`. ONNX Runtime runs with its default optimizations; where it would
+run int8 activations partly in float (`session`), it is asked for its int8 kernels. `within 1` is
+the share of outputs at most one unit of their last place apart.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import numpy as np
+import onnx
+import onnxruntime
+import zoo
+from files import load_arrays, load_model, save_model
+from numpy.typing import NDArray
+from quantize import Activations, Scheme, quantize
+from rich.console import Console
+from rich.table import Table
+from vtakit.compiler.build import build_module
+from vtakit.compiler.graph import Graph, Value
+from vtakit.compiler.network import Network, load_network
+from vtakit.compiler.reference import walk
+from vtakit.isa.config import Config
+from vtakit.runtime.drivers.find import open_device
+from vtakit.runtime.session import Session
+
+NAMES = ("digits", "mlp", "lenet5", "resnet8", "resnet18")
+DIGITS = Path(__file__).parents[1] / "examples" / "digits"
+SCHEMES = [Scheme(kind, channels) for kind, channels in product(Activations, (True, False))]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def pictures(name: str, count: int) -> Arrays:
+    """Pictures to compare on, stacked, by the input's name; not those of the calibration."""
+    if name == "digits":
+        test = load_arrays(DIGITS / "test.npz")
+        (key,) = (key for key in test if key in _digits_inputs())
+        return {key: test[key][:count]}
+    return zoo.samples(name, count, seed=1)
+
+
+def _digits_inputs() -> list[str]:
+    return [value.name for value in load_model(DIGITS / "digits.onnx").graph.input]
+
+
+def quantized(name: str, scheme: Scheme) -> onnx.ModelProto:
+    """The network as `quantize_static` writes it."""
+    if name == "digits":
+        calibration = load_arrays(DIGITS / "calibration.npz")
+        return quantize(load_model(DIGITS / "digits.onnx"), calibration, scheme)
+    calibration = zoo.samples(name, zoo.CALIBRATION_SAMPLES)
+    return quantize(zoo.build(name), calibration, scheme)
+
+
+def last_place(model: onnx.ModelProto) -> float:
+    """The scale of the output."""
+    scales = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    output = model.graph.output[0].name
+    (node,) = (node for node in model.graph.node if output in node.output)
+    return float(scales[node.input[1]])

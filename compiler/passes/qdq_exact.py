@@ -1,0 +1,177 @@
+"""Steps that give what ONNX Runtime's kernel for a layer gives, for every sum that there is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..ops.elementwise import Mul
+from ..ops.linear import Conv2d, Dense
+from ..ops.pool import SumPool2d
+from .exact_plane import plane
+from .exact_search import difference, exact
+from .exact_staircase import Function, staircase
+from .qdq_kernels import (
+    Tensor,
+    added,
+    linear,
+    linear_scale,
+    mean_scale,
+    multiplied,
+    requantized,
+)
+from .quantize_choose import half_even
+from .quantize_emit import IntegerSum
+from .quantize_groups import Group
+from .quantize_numbers import Integers, Reals, Requantization, Sum, check, follow
+
+NEARLY = 0.25
+"""How far a bias, divided by the scale of its sum, may be from the integer that it was."""
+NOISE = 2.0**-23
+"""Of float32 arithmetic, relative, in each of its operations."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the results of a layer compare with those of ONNX Runtime's kernel.
+
+    Parameters
+    ----------
+    layer : str
+    sums : int
+        How many sums there are, of all channels together; of an addition, pairs of integers.
+    differing : int or None
+        For how many of them the result is another one; None where ONNX Runtime computes the layer
+        in float and the results are only near its own.
+    """
+
+    layer: str
+    sums: int
+    differing: int | None
+
+
+def requantization(
+    group: Group, sums: IntegerSum, x: Sequence[Tensor], y: Tensor, total: Sum
+) -> tuple[Requantization, Agreement] | None:
+    """Return steps for a group of which ONNX Runtime makes one integer kernel; None of others.
+
+    Parameters
+    ----------
+    group : Group
+    sums : IntegerSum
+        What its anchor gives.
+    x : sequence of Tensor
+        What it reads: its operands, then its addend.
+    y : Tensor
+        What it gives.
+    total : Sum
+        The same sums, with addends, as they are to be requantized.
+    """
+    if group.addend is not None:
+        return _addition(group, x, y, total)
+    kernel = _kernel(group, sums, x, y, total)
+    if kernel is None:
+        return None
+    function, offset, slope = kernel
+    rows = slope.size
+    low, high = ((end + offset).reshape(rows, -1) for end in (sums.low, sums.high))
+    stairs = staircase(function, low.min(axis=1), high.max(axis=1), total.low, total.high)
+    cascade, differing = exact(stairs, slope.reshape(-1))
+    found = check(total, cascade.steps(slope.shape, offset), None)
+    halves = half_even(total) if differing else None
+    if halves is not None and offset.ndim == 0:
+        others = difference(lambda sums: follow(halves.steps, sums - offset), stairs)
+        if found is None or others < differing:
+            found, differing = halves, others
+    return None if found is None else (found, Agreement(group.layer, stairs.sums, differing))
+
+
+def _kernel(
+    group: Group, sums: IntegerSum, x: Sequence[Tensor], y: Tensor, total: Sum
+) -> tuple[Function, Integers, Reals] | None:
+    """Return what the kernel makes of sums plus an offset, that offset, and its slope.
+
+    The slope has the shape of one number for each channel, or of one for all.
+    """
+    if not (group.factor == 1).all() and not isinstance(_op(group), SumPool2d):
+        return None
+    limits = {"y": y, "low": total.low, "high": total.high}
+    offset = -sums.correction
+    match _op(group):
+        case Conv2d() | Dense():
+            bias = group.offset / sums.scale
+            if np.abs(bias - np.rint(bias)).max() > NEARLY:
+                return None
+            offset = offset + np.rint(bias).astype(np.int64)
+            scale = linear_scale(sums.scale, y)
+            function = partial(linear, scale=scale.reshape(-1, 1), **limits)
+        case SumPool2d() as op if is_average(group):
+            scale = mean_scale(x[0], op.window[0] * op.window[1], y)
+            function = partial(linear, scale=scale, **limits)
+        case Mul() if not group.offset.any():
+            scale = linear_scale(sums.scale, y)
+            function = partial(multiplied, scale=scale, **limits)
+        case None if not group.offset.any():
+            scale = x[0].unit / y.unit
+            function = partial(requantized, scale=x[0].unit, **limits)
+        case _:
+            return None
+    return function, np.asarray(offset), np.asarray(scale, np.float64)
+
+
+def _op(group: Group) -> object:
+    return group.anchor.op if group.anchor else None
+
+
+def is_average(group: Group) -> bool:
+    """Whether a group is an average over windows without padding, and nothing more."""
+    op = _op(group)
+    if not isinstance(op, SumPool2d) or any(op.pads) or group.addend is not None:
+        return False
+    count = op.window[0] * op.window[1]
+    one = group.factor.ndim == 0 and abs(group.factor.item() * count - 1) < 1e-6
+    return one and not group.offset.any() and not group.clipped
+
+
+def in_integers(group: Group, x: Tensor, y: Tensor, low: int, high: int) -> bool:
+    """Whether an average depends on the sum of the window alone, as ONNX Runtime computes it.
+
+    GlobalAveragePool adds integers, but AveragePool adds float32: where the result is half way
+    between two integers, or very nearly so, the rounding of its terms decides. `low` and `high`
+    bound the integers of x.
+    """
+    assert group.anchor is not None
+    op = group.anchor.op
+    assert isinstance(op, SumPool2d)
+    if op.window == group.anchor.inputs[0].shape[2:] and op.strides == (1, 1):
+        return True  # GlobalAveragePool, see `average_pool` of the importer
+    count = op.window[0] * op.window[1]
+    ratio = x.scale / y.scale / count
+    sums = np.arange(count * (low - x.zero_point), count * (high - x.zero_point) + 1)
+    real = sums * ratio + y.kernel_zero
+    largest = max(abs(low - x.zero_point), abs(high - x.zero_point))
+    noise = NOISE * ((count + 2) * count * largest * ratio + np.abs(real))
+    return bool((np.abs(real - np.floor(real) - 0.5) > noise).all())
+
+
+def _addition(
+    group: Group, x: Sequence[Tensor], y: Tensor, total: Sum
+) -> tuple[Requantization, Agreement] | None:
+    """Return the steps of QLinearAdd, tried on all pairs of integers."""
+    assert group.addend is not None
+    plain = group.addend.factor == 1 and (group.factor == 1).all() and not group.offset.any()
+    if group.anchor is not None or not plain:
+        return None
+    terms = total.acc, *total.addends
+    ranges = [np.arange(term.low.item(), term.high.item() + 1) for term in terms]
+    a, b = (grid.ravel() for grid in np.meshgrid(*ranges, indexing="ij"))
+    if group.nodes[0].inputs[0] is group.operands[0]:
+        results = added(a, b, x[0], x[1], y)
+    else:
+        results = added(b, a, x[1], x[0], y)
+    results = np.clip(results, total.low, total.high)
+    slopes = x[0].scale / y.scale, x[1].scale / y.scale
+    found = plane(a, b, results, slopes, total.low, total.high)
+    done = check(total, found.steps, None)
+    return None if done is None else (done, Agreement(group.layer, a.size, found.differing))
