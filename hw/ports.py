@@ -1,11 +1,16 @@
 """What the units are joined by: commands, faults, read requests and their data, buffer fills."""
 
+from typing import Any, TypeAlias
+
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa.config import DRAM_ADDRESS_BITS, INSTRUCTION_BITS, Config
 from ..isa.costs import IN_FLIGHT, MAX_BURST_WORDS
 from ..isa.instructions import Memory
+
+Interface: TypeAlias = Any
+"""An interface of a signature, or a view of a layout; the checker does not know its members."""
 
 INDEX_BITS = 32
 """Of an instruction's number in its program."""
@@ -21,23 +26,26 @@ Request = data.StructLayout({"address": DRAM_ADDRESS_BITS, "words": range(MAX_BU
 """A read burst: the byte address of its first bus word, a multiple of the word, and its words."""
 
 
+class WordsSignature(wiring.Signature):
+    """Bus words that were read, as the reader sees them; `error` says that memory refused one."""
+
+    def __init__(self, bus_bits: int):
+        self.bus_bits = bus_bits
+        super().__init__({"valid": In(1), "data": In(bus_bits), "error": In(1)})
+
+
 class ReaderSignature(wiring.Signature):
     """A reader of memory, as the reader sees it.
 
     `request` is granted in the cycle in which it is ready, and once valid it stands until then.
     `data` are the words, in the order of grants; nobody can hold them up, and the first may come in
-    the very cycle of its grant. `error` says that memory refused that word.
+    the very cycle of its grant.
     """
 
     def __init__(self, bus_bits: int):
         self.bus_bits = bus_bits
         super().__init__(
-            {
-                "request": Out(stream.Signature(Request)),
-                "data": In(
-                    wiring.Signature({"valid": Out(1), "data": Out(bus_bits), "error": Out(1)})
-                ),
-            }
+            {"request": Out(stream.Signature(Request)), "data": Out(WordsSignature(bus_bits))}
         )
 
 

@@ -75,6 +75,7 @@ VARIED = [path for path in RECORDED if any(name in path.stem for name in ("rand_
 @pytest.mark.parametrize(
     ("latency", "changes"),
     [
+        (0, {"bus_bits": 64}),
         (1, {"bus_bits": 32}),
         (100, {"bus_bits": 512, "acc_read_ports": 2}),
         (20, {"bus_bits": 128, "command_queue_depth": 2}),
@@ -129,7 +130,7 @@ def test_random_programs_take_the_cycles_of_the_rules(config: Config) -> None:
     dram = memory_image(config, 11)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DRAWS)
-    @given(with_tokens(config), varied(config), st.sampled_from([1, 2, 20, 100]), st.booleans())
+    @given(with_tokens(config), varied(config), st.sampled_from([0, 1, 2, 20, 100]), st.booleans())
     def check(drawn: list[Instruction], other: Config, latency: int, fill: bool) -> None:
         begin = [Load(memory=Memory.UOP, dram_base=UOPS // 4, y_size=1, x_size=28)] * fill
         agree(other, dram, program(other, *begin, *drawn), latency)
@@ -138,7 +139,7 @@ def test_random_programs_take_the_cycles_of_the_rules(config: Config) -> None:
 
 
 @pytest.mark.parametrize("bus_bits", [32, 64, 512])
-@pytest.mark.parametrize("latency", [1, 63, 200])
+@pytest.mark.parametrize("latency", [0, 1, 63, 200])
 def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int) -> None:
     """Bursts cut at pages and lengths, many short rows, readers that compete, pads beside words."""
     config = replace(PRESETS["default"], bus_bits=bus_bits)
@@ -162,7 +163,7 @@ def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int
         agree(config, memory_image(config, 4), program(config, *order), latency)
 
 
-@pytest.mark.parametrize("latency", [1, 63, 200])
+@pytest.mark.parametrize("latency", [0, 1, 63, 200])
 def test_short_instructions_in_a_row_take_the_cycles_of_the_rules(latency: int) -> None:
     """More of one kind than a unit has under way."""
     config = PRESETS["default"]
