@@ -30,8 +30,8 @@ MemoryLatencyOption = Annotated[
     typer.Option(
         "--memory-latency",
         metavar="N",
-        min=1,
-        help="Cycles from a memory request to its first word, at least 1.",
+        min=0,
+        help="Cycles from a memory request to its first word.",
     ),
 ]
 

@@ -40,6 +40,7 @@ class VectorUnit(wiring.Component):
 
     step: Interface
     acc: Interface
+    acc2: Interface
     write: Interface
     written: Signal
 

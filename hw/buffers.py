@@ -84,6 +84,8 @@ class AccBuffer(wiring.Component):
 
     fill: Interface
     write: Interface
+    read: Interface
+    read2: Interface
     out: Interface
 
     def __init__(self, config: Config):

@@ -182,9 +182,9 @@ class Core(wiring.Component):
         fetch: Fetch,
         sequencers: dict[Unit, Sequencer],
         registers: Registers,
-        found: list[Interface],
+        found: Iterable[Interface],
         flush: Signal,
-        drained: list[Value],
+        drained: Iterable[Value],
     ) -> Value:
         """Start, finish, and stop for an error; return whether all is to halt."""
         control, status, error = registers.control, registers.status, registers.error

@@ -12,15 +12,8 @@ from .layouts import layout
 from .loops import OPERANDS, Loops, offset_bits
 from .ports import INDEX_BITS, Command, Fault, Interface, TileReadSignature
 
-
-class What(data.Struct):
-    """What the micro-ops of an instruction do."""
-
-    alu: 1
-    reset: 1
-    alu_opcode: 3
-    use_imm: 1
-    imm: 16
+What = data.StructLayout({"alu": 1, "reset": 1, "alu_opcode": 3, "use_imm": 1, "imm": 16})
+"""What the micro-ops of an instruction do."""
 
 
 class Step(data.StructLayout):
@@ -116,12 +109,9 @@ class Issue(wiring.Component):
         ]
 
         # Stage 1: the instruction that issues, and the address of its micro-op.
-        what, slot, index, first = (
-            Signal(What),
-            Signal.like(self.slot),
-            Signal(INDEX_BITS),
-            Signal(),
-        )
+        what: Interface = Signal(What)
+        slot, index, first = Signal.like(self.slot), Signal(INDEX_BITS), Signal()
+
         with m.If(works):
             m.d.sync += [
                 what.alu.eq(alu.opcode == Opcode.ALU),
@@ -147,7 +137,7 @@ class Issue(wiring.Component):
 
         # Stage 2: the micro-op and the loops' offsets.
         valid, second = Signal(), Signal()  # second: in its second cycle
-        held = Signal(
+        held: Interface = Signal(
             data.StructLayout(
                 {
                     "what": What,

@@ -47,6 +47,14 @@ class LoadEngine(wiring.Component):
     halt: Signal
     drained: Signal
     reader: Interface
+    fill_uop: Interface
+    fill_acc: Interface
+    fill_inp: Interface
+    fill_wgt: Interface
+    uop_bytes: Signal
+    acc_bytes: Signal
+    inp_bytes: Signal
+    wgt_bytes: Signal
 
     def __init__(self, config: Config, memories: tuple[Memory, ...]):
         self.config = config
