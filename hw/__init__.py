@@ -2,7 +2,7 @@
 
 sim/TIMING.md is the contract of both, rule by rule.
 
-- `core` - `Core`, all of it; `verilog` - as text; `python -m vtakit.hw` and `vtakit verilog` write it
+- `core` - `Core`, all of it; `verilog`: it as text, which `vtakit verilog` writes
 - `layouts` - instructions, micro-ops and registers of `isa` as Amaranth layouts
 - `ports`, `axi` - what the parts are joined by
 

@@ -180,7 +180,7 @@ def _registers() -> Iterator[Register]:
     yield Register("STATUS", 0x24, read, Status, "busy, done, error")
     yield Register("ERROR", 0x28, read, Error, "what was wrong")
     yield Register("ERROR_INSN", 0x2C, read, Number, "index of the instruction it was wrong with")
-    yield Register("INSN_ADDRESS", 0x30, both, Number, "byte address of the program; the low 8 bits count as zero")
+    yield Register("INSN_ADDRESS", 0x30, both, Number, "address of the program, a multiple of 256")
     yield Register("INSN_COUNT", 0x34, both, Number, "instructions in it")
     offset = _TOKENS_OFFSET
     for sender, receiver in _NEIGHBOURS:
