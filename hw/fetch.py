@@ -110,7 +110,7 @@ class Fetch(wiring.Component):
                 address.eq(address + 1),
             ]
         with m.If(self.start):
-            m.d.sync += address.eq(self.address[BURST_BYTES.bit_length() - 1 :])
+            m.d.sync += [address.eq(self.address[BURST_BYTES.bit_length() - 1 :]), held.eq(0)]
 
     def _words(self, count: Value) -> Value:
         """Return how many bus words hold that many instructions."""
