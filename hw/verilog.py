@@ -15,14 +15,14 @@ def write_verilog(config: Config) -> str:
     """Return the machine as one Verilog file, the same text for the same configuration.
 
     Its ports are `clk`, `rst` (synchronous), an AXI4 master `m_axi_...`, an AXI4-Lite slave
-    `s_axil_...`, `interrupt`, and `trace_running`, `trace_start`, `trace_end`; see `Core`.
+    `s_axil_...`, `irq`, and `trace_running`, `trace_start`, `trace_end`; see `Core`.
     """
     core = Core(config)
     ports = {
         **_channel("m_axi", core.read),
         **_channel("m_axi", core.write),
         **_channel("s_axil", core.registers),
-        "interrupt": core.interrupt,
+        "irq": core.interrupt,
         "trace_running": core.running,
         "trace_start": core.starts,
         "trace_end": core.ends,

@@ -12,7 +12,7 @@ from vtakit.isa.config import PRESETS
 
 PORTS = {
     "input": {"clk", "rst", "s_axil_awaddr", "s_axil_wdata", "m_axi_rdata", "m_axi_bresp"},
-    "output": {"m_axi_araddr", "m_axi_wdata", "m_axi_wstrb", "interrupt", "trace_start"},
+    "output": {"m_axi_araddr", "m_axi_wdata", "m_axi_wstrb", "irq", "trace_start"},
 }
 
 
