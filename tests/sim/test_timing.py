@@ -163,6 +163,21 @@ def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int
         agree(config, memory_image(config, 4), program(config, *order), latency)
 
 
+@pytest.mark.parametrize("latency", [0, 20, 100])
+@pytest.mark.parametrize("first", [5, 16, 27])
+def test_bursts_of_a_word_in_a_row_take_the_cycles_of_the_rules(first: int, latency: int) -> None:
+    """More bursts than words can be on their way, and pauses in which all of them arrive."""
+    config = replace(PRESETS["tiny"], bus_bits=256)
+    base = DATA // config.inp_tile_bytes
+    insns = [
+        Load(memory=Memory.INP, dram_base=base, y_size=rows, x_size=1, x_stride=20)
+        for rows in (first, 60, 60, 60)
+    ]
+    agree(
+        config, memory_image(config, 4), program(config, *in_order([*insns, Gemm()] * 3)), latency
+    )
+
+
 @pytest.mark.parametrize("latency", [0, 1, 63, 200])
 def test_short_instructions_in_a_row_take_the_cycles_of_the_rules(latency: int) -> None:
     """More of one kind than a unit has under way."""
