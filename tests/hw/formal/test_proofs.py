@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from . import queue, read_channel, registers, tokens
+from . import bursts, queue, read_channel, registers, tokens
 from .cases import Case, each_case, each_mutant, finds, holds, reaches
 
-CASES = [*tokens.CASES, *queue.CASES, *registers.CASES, *read_channel.CASES]
+CASES = [*tokens.CASES, *queue.CASES, *registers.CASES, *read_channel.CASES, *bursts.CASES]
 
 
 @each_case(CASES)
