@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from . import bursts, queue, read_channel, registers, tokens
+from . import bursts, queue, read_channel, registers, tokens, write_channel
 from .cases import Case, each_case, each_mutant, finds, holds, reaches
 
-CASES = [*tokens.CASES, *queue.CASES, *registers.CASES, *read_channel.CASES, *bursts.CASES]
+MODULES = (tokens, queue, registers, bursts, read_channel, write_channel)
+CASES = [case for module in MODULES for case in module.CASES]
 
 
 @each_case(CASES)
