@@ -23,7 +23,18 @@ class Proof(Elaboratable):
 
     A subclass puts the component, the assumptions about its surroundings and the claims into a
     module, in `build`. There is no reset after the beginning.
+
+    Attributes
+    ----------
+    inputs
+        The free signals.
+    claims, goals
+        The names of what is claimed and of what must be possible.
+    only
+        The one claim to be proved, or None for all.
     """
+
+    only: str | None = None
 
     def __init__(self) -> None:
         self.inputs: list[Signal] = []
@@ -61,7 +72,8 @@ class Proof(Elaboratable):
     def claim(self, m: Module, name: str, test: ValueLike) -> None:
         """Claim that something holds in every cycle."""
         self.claims.add(name)
-        self._named(m, name, Assert(test, None))
+        if self.only in (None, name):
+            self._named(m, name, Assert(test, None))
 
     def reach(self, m: Module, name: str, test: ValueLike) -> None:
         """Set a goal: something that must be possible, or the claims say nothing."""
@@ -70,8 +82,7 @@ class Proof(Elaboratable):
 
     def _named(self, m: Module, name: str, statement: Any) -> None:
         """Add a statement under a name; the tools show it as the place in the source."""
-        frame = inspect.stack()[2]
-        statement.src_loc = (name, frame.lineno)
+        statement.src_loc = (name, inspect.stack()[2].lineno)
         m.d.comb += statement
 
     def past(self, m: Module, value: ValueLike, init: int = 0) -> Any:

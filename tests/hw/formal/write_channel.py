@@ -169,7 +169,9 @@ CASES = [
                 "1",
                 fails="AW stands",
             ),
-            "a word lost": Mutant("write", "(~held | sent) & follows", "follows", fails="no address before its turn"),
+            "a word lost": Mutant(
+                "write", "(~held | sent) & follows", "follows", fails="no address before its turn"
+            ),
             "stopped between the words of a burst": Mutant(
                 "write",
                 "axi.wvalid.eq(held & (begun | begins))",
