@@ -41,6 +41,8 @@ class ComputeEngine(wiring.Component):
         The output buffer, for STORE.
     gemm, alu : Out(1)
         A cycle that issues a micro-op of GEMM or of ALU.
+    operand_hit : Out(1)
+        See `Issue.hit`.
     gemm_counted, alu_counted : Out(1)
         A micro-op that the original's counters count.
     uop_bytes, acc_bytes
@@ -61,6 +63,7 @@ class ComputeEngine(wiring.Component):
     out: Interface
     gemm: Signal
     alu: Signal
+    operand_hit: Signal
     gemm_counted: Signal
     alu_counted: Signal
     uop_bytes: Signal
@@ -78,6 +81,7 @@ class ComputeEngine(wiring.Component):
                 "out": Out(OutSignature(config)).flip(),
                 "gemm": Out(1),
                 "alu": Out(1),
+                "operand_hit": Out(1),
                 "gemm_counted": Out(1),
                 "alu_counted": Out(1),
                 "uop_bytes": Out(self.loader.uop_bytes.shape()),
@@ -112,6 +116,7 @@ class ComputeEngine(wiring.Component):
             self.error.eq(Mux(issue.error.valid, issue.error, loader.error)),
             self.gemm.eq(issue.gemm),
             self.alu.eq(issue.alu),
+            self.operand_hit.eq(issue.hit),
             self.gemm_counted.eq(issue.counted & issue.gemm),
             self.alu_counted.eq(issue.counted & issue.alu),
             self.uop_bytes.eq(loader.uop_bytes),

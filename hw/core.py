@@ -119,7 +119,7 @@ class Core(wiring.Component):
         halt = self._run(m, fetch, sequencers, registers, found, flush, drained)
         for part in (fetch, *engines.values(), *sequencers.values()):
             m.d.comb += part.halt.eq(halt)
-        self._count(m, engines, sequencers, registers)
+        self._count(m, fetch, engines, sequencers, registers)
         return m
 
     def _drive(self, m: Module, sequencer: Sequencer, engine: Interface) -> None:
@@ -253,6 +253,7 @@ class Core(wiring.Component):
     def _count(
         self,
         m: Module,
+        fetch: Fetch,
         engines: dict[Unit, Interface],
         sequencers: dict[Unit, Sequencer],
         registers: Registers,
@@ -264,6 +265,11 @@ class Core(wiring.Component):
             "CYCLES": 1,
             "GEMM_CYCLES": compute.gemm,
             "ALU_CYCLES": compute.alu,
+            "OPERAND_HITS": compute.operand_hit,
+            "FETCH_WORDS": fetch.reader.data.valid,
+            "LOAD_WORDS": load.reader.data.valid,
+            "COMPUTE_WORDS": compute.reader.data.valid,
+            "STORE_WORDS": self.write.wvalid & self.write.wready,
             "INP_LOAD_NBYTES": load.inp_bytes,
             "WGT_LOAD_NBYTES": load.wgt_bytes,
             "ACC_LOAD_NBYTES": compute.acc_bytes,

@@ -62,6 +62,8 @@ class Issue(wiring.Component):
         A cycle that issues, of GEMM or of ALU.
     counted : Out(1)
         It issues a micro-op for the first time, and not one of a GEMM with `reset`.
+    hit : Out(1)
+        A micro-op of ALU needs one cycle, since the operand register holds its source.
     """
 
     start: Signal
@@ -75,6 +77,7 @@ class Issue(wiring.Component):
     gemm: Signal
     alu: Signal
     counted: Signal
+    hit: Signal
 
     def __init__(self, config: Config):
         self.config = config
@@ -91,6 +94,7 @@ class Issue(wiring.Component):
                 "gemm": Out(1),
                 "alu": Out(1),
                 "counted": Out(1),
+                "hit": Out(1),
             }
         )
 
@@ -201,7 +205,8 @@ class Issue(wiring.Component):
         twice = Signal()
         if config.acc_read_ports == 1:
             holds = (sums["src"] == step.src) & (step.dst != step.src) & ~held.first
-            m.d.comb += twice.eq(alu & ~held.what.use_imm & ~holds)
+            tensor = alu & ~held.what.use_imm
+            m.d.comb += [twice.eq(tensor & ~holds), self.hit.eq(fresh & tensor & holds)]
         m.d.comb += again.eq(fresh & twice)
         m.d.sync += [
             step.valid.eq((fresh & ~faulty) | (second & step.valid)),
