@@ -1,6 +1,7 @@
 """Options that several subcommands take."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,14 @@ MemoryLatencyOption = Annotated[
 ]
 
 
+WaveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--wave", metavar="FILE", help="With --engine rtl: a waveform, FILE.fst or FILE.vcd."
+    ),
+]
+
+
 def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] = ()) -> str:
     """Return `value` when it is one of `known`.
 
@@ -47,5 +56,5 @@ def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] =
     if value in known:
         return value
     if value in later:
-        raise UsageError(f"{option} {value} is not in this version; it has {' and '.join(known)}")
+        raise UsageError(f"{option} {value} is not in this version; it has {', '.join(known)}")
     raise UsageError(f"{option} {value!r} does not exist{nearest(value, known)}")

@@ -159,6 +159,9 @@ class Machine:
         self.dram: U8 = np.zeros(dram_bytes, np.uint8)
         self._engine = Engine(config, self.dram)
 
+    def close(self) -> None:
+        """Nothing is held but memory of this process."""
+
     def reset(self) -> None:
         """Clear buffers and tokens; memory stays."""
         self._engine.buffers.reset()
