@@ -18,6 +18,7 @@ def test_items_come_out_in_order_from_the_next_cycle_on(depth: int) -> None:
 
     async def drive(ctx) -> None:
         held: deque[int] = deque()
+        puts = takes = 0.0
         for cycle in range(2000):
             if cycle % 100 == 0:
                 puts, takes = draw.random(), draw.random()

@@ -13,7 +13,7 @@ def test_it_holds_what_was_pushed_and_not_yet_popped(depth: int) -> None:
     draw = random.Random(depth)
 
     async def drive(ctx) -> None:
-        held = 0
+        held, pushes, pops = 0, 0.0, 0.0
         for cycle in range(2000):
             if cycle % 100 == 0:
                 pushes, pops = draw.random(), draw.random()
