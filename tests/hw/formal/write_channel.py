@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from vtakit.isa.config import PRESETS
 
 from .cases import Case, Mutant
+from .memory import answering
 from .proof import Proof, count
 
 BURSTS, LONGEST = 2, 3
@@ -31,7 +32,7 @@ class Channel(Proof):
         m.d.comb += [dut.stop.eq(stop), dut.slot.eq(self.free(dut.slot.shape(), "slot"))]
         self._give(m, burst, word)
         addressed, sent = axi.awvalid & axi.awready, axi.wvalid & axi.wready
-        answers = self._answer(m, axi, addressed, sent & axi.wlast)
+        answers = answering(self, m, axi)
         begins = axi.awvalid & ~self.past(m, axi.awvalid & ~axi.awready)
         begun = count(m, MOST, begins, name="begun")
         unanswered = (begun - answers)[: len(begun)]
@@ -121,23 +122,6 @@ class Channel(Proof):
             m.d.sync += busy.eq(0)
         self.assume(m, ~(busy & word.valid & last & (left == 0)))
         self.assume(m, ~busy | (self.dut.slot == self.past(m, self.dut.slot)))
-
-    def _answer(self, m: Module, axi: Any, addressed: Any, ended: Any) -> Any:
-        """Play the memory; return how many bursts it has answered."""
-        answers = Signal(range(MOST + 1))
-        addresses, ends = (
-            count(m, MOST, event, name=f"answerable_{i}")
-            for i, event in enumerate((addressed, ended))
-        )
-        both = (addresses + addressed > answers) & (ends + ended > answers)
-        m.d.comb += [
-            axi.awready.eq(self.free(1, "awready")),
-            axi.wready.eq(self.free(1, "wready")),
-            axi.bresp.eq(self.free(2, "bresp")),
-            axi.bvalid.eq(self.free(1, "answers") & both),
-        ]
-        m.d.sync += answers.eq(answers + axi.bvalid)
-        return answers
 
 
 CASES = [
