@@ -109,10 +109,9 @@ def error_of(port: ControlPort, insns: U8, config: Config) -> ProgramError:
     code = Error.decode(read_register(port, "ERROR"), config).code
     index = read_register(port, "ERROR_INSN")
     if not len(insns):
-        return ProgramError("the program is empty; it must end with FINISH")
+        return ProgramError("the program is empty; it must end with FINISH", code=code)
     where = f"instruction {index}: {disassemble_instruction(insns[index], config)}"
     if code is ErrorCode.DEADLOCK:
-        return DeadlockError(
-            f"deadlock: {code.meaning}; the oldest that waits is {where}", instruction=index
-        )
-    return ProgramError(f"{where}: {code.name}: {code.meaning}", instruction=index)
+        message = f"deadlock: {code.meaning}; the oldest that waits is {where}"
+        return DeadlockError(message, code=code, instruction=index)
+    return ProgramError(f"{where}: {code.name}: {code.meaning}", code=code, instruction=index)
