@@ -33,8 +33,9 @@ from ..sim.programs import (
 )
 from .both import Both
 from .flaws import flawed
+from .memory_programs import small
 
-CONFIGS = ("tiny", "small")
+CONFIGS = ("tiny", "small", "batch2")
 LATENCIES = (0, 3, 40)
 PAUSED = (True, True, False)
 """Two thirds of the programs run on a bus that stalls."""
@@ -136,12 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Random programs on simulator and hardware.")
     parser.add_argument("--programs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, help="of everything; random where left out")
-    parser.add_argument("--configs", default=",".join(CONFIGS), help="presets, with commas")
+    parser.add_argument(
+        "--configs",
+        default=",".join(CONFIGS),
+        help="presets, with commas; their buffers and queues are cut short",
+    )
     options = parser.parse_args(arguments)
     seed = secrets.randbits(32) if options.seed is None else options.seed
     if unknown := [name for name in options.configs.split(",") if name not in PRESETS]:
         parser.error(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
-    configs = {name: PRESETS[name] for name in options.configs.split(",")}
+    configs = {name: small(PRESETS[name], 128) for name in options.configs.split(",")}
     print(f"chaos: {options.programs} programs on {', '.join(configs)}, --seed {seed}", flush=True)
     begun, done = time.perf_counter(), 0
 

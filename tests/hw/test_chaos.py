@@ -16,8 +16,7 @@ def test_some_programs() -> None:
 
 @pytest.mark.slow
 def test_many_programs_on_several_machines() -> None:
-    names = ("tiny", "small", "batch2")
-    chaos.run({name: PRESETS[name] for name in names}, 3000, seed=4)
+    assert chaos.main(["--programs", "3000", "--seed", "4"]) == 0
 
 
 def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
