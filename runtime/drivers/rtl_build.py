@@ -105,8 +105,15 @@ def versions() -> str:
 class _Tools:
     """Where Verilator, a C++ compiler and make are."""
 
-    def __init__(self, verilator: Path, environment: Mapping[str, str], versions: Sequence[str]):
+    def __init__(
+        self,
+        verilator: Path,
+        compiler: str,
+        environment: Mapping[str, str],
+        versions: Sequence[str],
+    ):
         self.verilator = verilator
+        self.compiler = compiler
         self.environment = environment
         self.versions = versions
 
@@ -134,7 +141,7 @@ class _Tools:
             "VERILATOR_ROOT": str(root),
             "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",  # empty in the package's verilated.mk
         }
-        return cls(root / "bin" / "verilator_bin", environment, versions)
+        return cls(root / "bin" / "verilator_bin", compiler, environment, versions)
 
 
 def _key(config: Config, waves: Waves, tools: _Tools) -> str:
@@ -196,7 +203,8 @@ def _compile(part: Path, waves: Waves, tools: _Tools) -> None:
         "--top-module", "vta", "-Wno-fatal", "-Wno-lint", "-O3",
         "--x-assign", "fast", "--x-initial", "unique", *waves.flags,
         "-CFLAGS", f"-fPIC -DVTA_TRACE={waves.value}", "-LDFLAGS", " ".join(links),
-        "-MAKEFLAGS", "OPT_FAST=-O3 OPT_SLOW=-O1 OPT_GLOBAL=-O3",
+        "-MAKEFLAGS", f"CXX={tools.compiler} LINK={tools.compiler}",
+        "-MAKEFLAGS", "OPT_FAST=-O3 OPT_SLOW=-O1 OPT_GLOBAL=-O1",
         "--Mdir", "made", "-o", f"../{LIBRARY}", "vta.v", str(HARNESS),
     ]  # fmt: skip
     _run("Verilator", command, part, tools.environment)
