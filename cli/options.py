@@ -1,6 +1,7 @@
 """Options that several subcommands take."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,8 +31,16 @@ MemoryLatencyOption = Annotated[
     typer.Option(
         "--memory-latency",
         metavar="N",
-        min=1,
-        help="Cycles from a memory request to its first word, at least 1.",
+        min=0,
+        help="Cycles from a memory request to its first word.",
+    ),
+]
+
+
+WaveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--wave", metavar="FILE", help="With --engine rtl: a waveform, FILE.fst or FILE.vcd."
     ),
 ]
 
@@ -47,5 +56,5 @@ def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] =
     if value in known:
         return value
     if value in later:
-        raise UsageError(f"{option} {value} is not in this version; it has {' and '.join(known)}")
+        raise UsageError(f"{option} {value} is not in this version; it has {', '.join(known)}")
     raise UsageError(f"{option} {value!r} does not exist{nearest(value, known)}")

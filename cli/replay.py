@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import JsonOption, MemoryLatencyOption, UsageError, choose
+from .options import JsonOption, MemoryLatencyOption, UsageError, WaveOption, choose
 from .output import print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
     from ..isa.program import Bytes, Program
+    from ..runtime.drivers.find import DeviceOptions
     from ..sim.machine import Result
 
-ENGINES = ("sim", "functional")
-LATER_ENGINES = ("rtl",)
+ENGINES = ("sim", "functional", "rtl")
 
 
 @dataclass
@@ -55,9 +55,18 @@ def replay(
         list[Path], typer.Argument(metavar="PROGRAM.npz ...", help="Program files.")
     ],
     engine: Annotated[
-        str, typer.Option(help="sim counts cycles; functional leaves time out and is faster.")
+        str,
+        typer.Option(
+            help="sim counts cycles; functional leaves time out and is faster; rtl is the hardware "
+            "itself, compiled by Verilator."
+        ),
     ] = "sim",
     memory_latency: MemoryLatencyOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="With --engine rtl: what the hardware holds first; else zeros.", min=0),
+    ] = None,
+    wave: WaveOption = None,
     save: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write each program there with what it left in DRAM."),
@@ -77,29 +86,29 @@ def replay(
 
     Example: echo FINISH | vtakit asm - -o nothing.npz && vtakit replay nothing.npz
     """
-    choose("--engine", engine, ENGINES, LATER_ENGINES)
+    choose("--engine", engine, ENGINES)
     if engine == "functional" and (timing or trace or memory_latency is not None):
         option = "--timing" if timing else "--trace" if trace else "--memory-latency"
         raise UsageError(f"{option} needs --engine sim; functional has no clock")
-    if trace and len(programs) > 1:
-        raise UsageError(f"--trace shows one program and there are {len(programs)}")
+    if engine != "rtl" and (wave or seed is not None):
+        raise UsageError(f"{'--wave' if wave else '--seed'} needs --engine rtl")
+    for option, file in (("--trace", trace), ("--wave", wave)):
+        if file and len(programs) > 1:
+            raise UsageError(f"{option} shows one program and there are {len(programs)}")
     if save:
         _check_names(programs)
         save.mkdir(parents=True, exist_ok=True)
+    from ..runtime.drivers.find import DeviceOptions
+
     rows: list[Row] = []
     console = progress()
     for index, path in enumerate(programs, 1):
-        with console.status(f"{index}/{len(programs)} {path.stem}"):
-            rows.append(
-                _replay(
-                    path,
-                    timed=engine == "sim",
-                    memory_latency=memory_latency,
-                    save=save,
-                    timing=timing,
-                    trace=trace,
-                )
-            )
+        with console.status(f"{index}/{len(programs)} {path.stem}") as status:
+            options = DeviceOptions(
+                memory_latency, record=timing or trace is not None, seed=seed, wave=wave,
+                say=status.update,
+            )  # fmt: skip
+            rows.append(_replay(path, engine, options, save=save, trace=trace))
         if rows[-1].error:
             print_line(f"vtakit replay: {rows[-1].error}")
     if as_json:
@@ -121,17 +130,15 @@ def _check_names(programs: list[Path]) -> None:
 
 def _replay(
     path: Path,
+    engine: str,
+    options: DeviceOptions,
     *,
-    timed: bool,
-    memory_latency: int | None,
     save: Path | None,
-    timing: bool,
     trace: Path | None,
 ) -> Row:
-    from ..isa.config import PAGE_BYTES
     from ..isa.program import Program, ProgramFileError
+    from ..runtime.drivers.find import open_machine
     from ..sim.errors import ProgramError
-    from ..sim.machine import DEFAULT_DRAM_BYTES, DEFAULT_MEMORY_LATENCY, Machine
 
     row = Row(path.stem)
     try:
@@ -140,21 +147,19 @@ def _replay(
         row.error = str(error)
         return row
     size = program.dram_before.size
-    machine = Machine(
-        program.config,
-        dram_bytes=max(DEFAULT_DRAM_BYTES, -(-size // PAGE_BYTES) * PAGE_BYTES),
-        memory_latency=DEFAULT_MEMORY_LATENCY if memory_latency is None else memory_latency,
-    )
-    machine.dram[:size] = program.dram_before
-    start = perf_counter()
-    try:
-        result = machine.run(program.insns, timing=timed, record=timing or trace is not None)
-    except ProgramError as error:
-        row.error = f"{path}: {error}"
-        return row
-    row.seconds = perf_counter() - start
+    with open_machine(engine, program.config, options, dram_bytes=size) as machine:
+        machine.dram[:size] = program.dram_before
+        start = perf_counter()
+        try:
+            result = machine.run(
+                program.insns, timing=engine != "functional", record=options.record
+            )
+        except ProgramError as error:
+            row.error = f"{path}: {error}"
+            return row
+        row.seconds = perf_counter() - start
     _compare(row, program, result, machine.dram[:size])
-    if timing and result.starts is not None and result.ends is not None:
+    if options.record and result.starts is not None and result.ends is not None:
         row.instructions = [
             list(pair) for pair in zip(result.starts.tolist(), result.ends.tolist(), strict=True)
         ]

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import ConfigOption, JsonOption, MemoryLatencyOption, UsageError, choose
+from .options import (
+    ConfigOption,
+    JsonOption,
+    MemoryLatencyOption,
+    UsageError,
+    WaveOption,
+    choose,
+)
 from .output import print_json, print_line, progress
 
 if TYPE_CHECKING:
@@ -24,15 +31,19 @@ if TYPE_CHECKING:
     from ..isa.config import Config
     from ..runtime.session import RunReport
 
-ENGINES = ("sim", "functional")
-LATER_ENGINES = ("rtl", "cpu", "cuda")
+ENGINES = ("sim", "functional", "rtl")
+LATER_ENGINES = ("cpu", "cuda")
 
 
 def run(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network.")],
     config: ConfigOption = None,
     engine: Annotated[
-        str, typer.Option(help="sim counts cycles; functional leaves time out and is faster.")
+        str,
+        typer.Option(
+            help="sim counts cycles; functional leaves time out and is faster; rtl is the hardware "
+            "itself, compiled by Verilator."
+        ),
     ] = "sim",
     inputs: Annotated[
         Path | None,
@@ -45,7 +56,10 @@ def run(
             help="Samples, stacked on the first axis, to quantize a float model with; else random.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Where random inputs come from.", min=0)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Where random inputs come from, and what hardware holds first.", min=0),
+    ] = 0,
     batch: Annotated[
         int | None, typer.Option(help="The batch size, where the model leaves it open.", min=1)
     ] = None,
@@ -60,6 +74,7 @@ def run(
         Path | None, typer.Option(metavar="FILE.json", help="Write a timeline, for Perfetto.")
     ] = None,
     memory_latency: MemoryLatencyOption = None,
+    wave: WaveOption = None,
     tries: Annotated[
         int,
         typer.Option(help="Tilings of each layer that the cycle model compares.", min=1),
@@ -76,6 +91,8 @@ def run(
     if engine == "functional" and (trace or memory_latency is not None):
         option = "--trace" if trace else "--memory-latency"
         raise UsageError(f"{option} needs --engine sim; functional has no clock")
+    if wave and engine != "rtl":
+        raise UsageError(f"--wave needs --engine rtl; {engine} has no wires")
     from ..compiler.build import build_module
     from ..compiler.check import check_run
     from ..compiler.network import load_network
@@ -86,7 +103,7 @@ def run(
     machine = load_config(config or "default")
     _check_outputs(
         [path for path in (model, inputs, calibration) if path],
-        {"--save": save, "--module": module, "--trace": trace},
+        {"--save": save, "--module": module, "--trace": trace, "--wave": wave},
     )
     console = progress()
     with console.status(f"reading {model}") as status:
@@ -111,7 +128,9 @@ def run(
         if module:
             compiled.module.save(module)
         status.update(f"running on {engine}")
-        options = DeviceOptions(memory_latency=memory_latency)
+        options = DeviceOptions(
+            memory_latency=memory_latency, seed=seed, wave=wave, say=status.update
+        )
         with (
             open_device(engine, machine, options) as device,
             Session(compiled.module, device) as session,

@@ -50,6 +50,33 @@ class ErrorCode(enum.IntEnum):
     DEADLOCK = 16
     BUS = 17
 
+    @property
+    def meaning(self) -> str:
+        """It as a sentence about the instruction."""
+        return _ERRORS[self]
+
+
+_ERRORS = {
+    ErrorCode.NONE: "nothing is wrong",
+    ErrorCode.UNKNOWN_OPCODE: "there is no such opcode",
+    ErrorCode.UNKNOWN_MEMORY: "there is no such memory",
+    ErrorCode.UNKNOWN_ALU_OPCODE: "there is no such ALU operation",
+    ErrorCode.AFTER_FINISH: "it stands after FINISH, which ends a program",
+    ErrorCode.MISSING_FINISH: "it is the last instruction; a program must end with FINISH",
+    ErrorCode.NO_NEIGHBOUR: "its unit has no neighbour to pop a token from, or push one to",
+    ErrorCode.NOT_LOADED: "LOAD fills UOP, WGT, INP, ACC or ACC_8BIT, not OUT",
+    ErrorCode.NOT_STORED: "STORE writes OUT only",
+    ErrorCode.STORE_PADS: "STORE has no pads, so they must be 0",
+    ErrorCode.SRAM_RANGE: "its rows, with their pads, end outside the buffer",
+    ErrorCode.DRAM_RANGE: "its rows lie outside memory",
+    ErrorCode.UOP_RANGE: "its micro-ops end outside the micro-op buffer",
+    ErrorCode.DST_RANGE: "a micro-op's dst, with the loops' factors, lies outside its buffer",
+    ErrorCode.SRC_RANGE: "a micro-op's src, with the loops' factors, lies outside its buffer",
+    ErrorCode.WGT_RANGE: "a micro-op's wgt, with the loops' factors, lies outside its buffer",
+    ErrorCode.DEADLOCK: "every unit waits, for a token that nobody will give or take",
+    ErrorCode.BUS: "memory has no such bytes, or bytes under 0x1000 were asked for",
+}
+
 
 class Activity(enum.IntEnum):
     """What a unit does in one cycle; each cycle of a run counts as one of them."""
@@ -180,7 +207,7 @@ def _registers() -> Iterator[Register]:
     yield Register("STATUS", 0x24, read, Status, "busy, done, error")
     yield Register("ERROR", 0x28, read, Error, "what was wrong")
     yield Register("ERROR_INSN", 0x2C, read, Number, "index of the instruction it was wrong with")
-    yield Register("INSN_ADDRESS", 0x30, both, Number, "byte address of the program, 16-aligned")
+    yield Register("INSN_ADDRESS", 0x30, both, Number, "address of the program, a multiple of 256")
     yield Register("INSN_COUNT", 0x34, both, Number, "instructions in it")
     offset = _TOKENS_OFFSET
     for sender, receiver in _NEIGHBOURS:
@@ -212,6 +239,10 @@ def _counters() -> Iterator[tuple[str, str]]:
             yield f"{unit.name}_{activity.name}", clause
     yield "GEMM_CYCLES", "cycles in which a micro-op of GEMM was issued"
     yield "ALU_CYCLES", "cycles in which a micro-op of ALU was issued"
+    yield "OPERAND_HITS", "tensor micro-ops of ALU whose source the operand register held"
+    for reader in ("fetch", "load", "compute"):
+        yield f"{reader.upper()}_WORDS", f"bus words that {reader} read"
+    yield "STORE_WORDS", "bus words that store wrote"
     for name, meaning in COUNTERS.items():
         yield name.upper(), meaning
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .config import Config
 from .fields import FieldError, Format, slots
-from .instructions import FORMATS, Instruction, Uop
+from .instructions import FORMATS, Instruction, Memory, Opcode, Unit, Uop
 
 Columns: TypeAlias = dict[str, npt.NDArray[np.int64]]
 
@@ -97,6 +97,14 @@ def decode_stream(insns: npt.NDArray[np.uint8], config: Config) -> Columns:
             for name, column in unpack(cls, halves[rows], config).items():
                 columns[name][rows] = column
     return columns
+
+
+def unit_numbers(columns: Columns) -> npt.NDArray[np.int64]:
+    """Return the unit of each instruction of a decoded stream, int64 (n)."""
+    opcode, memory = columns["opcode"], columns["memory"]
+    loads = (opcode == Opcode.LOAD) & ((memory == Memory.INP) | (memory == Memory.WGT))
+    stores = opcode == Opcode.STORE
+    return np.where(loads, Unit.LOAD, np.where(stores, Unit.STORE, Unit.COMPUTE)).astype(np.int64)
 
 
 def uop_words(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

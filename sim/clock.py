@@ -26,9 +26,9 @@ FETCH, READERS = constant(2), 3
 BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
 SPENT = 7
 
-BURSTS = 64
-"""Read bursts remembered: enough for those that hold the last `WORDS_IN_FLIGHT` words, and a power
-of two."""
+BURSTS = 128
+"""Read bursts remembered: a power of two, and more than the `WORDS_IN_FLIGHT` that can hold the
+last words, since the next burst is noted before the oldest of them is let go."""
 
 _int, _units, _readers = np.int64, (np.int64, UNITS), (np.int64, READERS)
 _queues = (np.int64, len(TOKEN_QUEUES))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from ..isa.config import Config
 from ..isa.instructions import Unit
+from ..isa.registers import ErrorCode
 from .columns import HEAD, TOKENS_SHIFT
 from .errors import DeadlockError
 from .explain import describe
@@ -53,7 +54,8 @@ def explain_deadlock(
             f"full (command_queue_depth {config.command_queue_depth})"
         )
     first = min(index for index, _ in waits.values())
-    return DeadlockError("deadlock: " + "; ".join(reasons), instruction=first)
+    message = "deadlock: " + "; ".join(reasons)
+    return DeadlockError(message, code=ErrorCode.DEADLOCK, instruction=first)
 
 
 def _queues(flags: int, pair: Sequence[int]) -> list[int]:

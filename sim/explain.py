@@ -6,6 +6,7 @@ import numpy.typing as npt
 from ..isa.asm import disassemble_instruction
 from ..isa.config import PAGE_BYTES, Config
 from ..isa.instructions import AluOp, Memory, Opcode, Unit
+from ..isa.registers import ErrorCode
 from ..isa.stream import decode_stream
 from . import faults
 from .columns import FIELDS, POP_NEXT, POP_PREV, PUSH_PREV
@@ -32,13 +33,15 @@ def explain(
     """Return the exception for a fault, int64 (5), as `faults.report` fills it."""
     code, index, column, value, limit = fault.tolist()
     if index < 0:
-        return ProgramError("the program is empty; it must end with FINISH")
+        message = "the program is empty; it must end with FINISH"
+        return ProgramError(message, code=ErrorCode.MISSING_FINISH)
     fields = {
         name: int(column[0])
         for name, column in decode_stream(insns[index : index + 1], config).items()
     }
     sentence = _sentence(code, column, value, limit, fields, config, dram_bytes)
-    return ProgramError(f"{describe(index, insns, config)}: {sentence}", instruction=index)
+    message = f"{describe(index, insns, config)}: {sentence}"
+    return ProgramError(message, code=ErrorCode(code), instruction=index)
 
 
 def _sentence(

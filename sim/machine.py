@@ -130,7 +130,7 @@ class Machine:
         Size of the memory, a multiple of 4096 up to 4 GiB. The host gives pages as they are used.
     memory_latency : int
         Cycles from a read request to its first word, and from the last word of a write burst to its
-        response, at least 1.
+        response, 0 or more.
 
     Attributes
     ----------
@@ -150,14 +150,17 @@ class Machine:
                 f"dram_bytes is {dram_bytes}; it must be a multiple of {PAGE_BYTES} from "
                 f"{2 * PAGE_BYTES} to {1 << DRAM_ADDRESS_BITS}"
             )
-        if memory_latency < 1:
-            raise ValueError(f"memory_latency is {memory_latency}; it must be at least 1 cycle")
+        if memory_latency < 0:
+            raise ValueError(f"memory_latency is {memory_latency}; it cannot be negative")
         from .engine import Engine  # brings the compiler in, which takes half a second
 
         self.config = config
         self.memory_latency = memory_latency
         self.dram: U8 = np.zeros(dram_bytes, np.uint8)
         self._engine = Engine(config, self.dram)
+
+    def close(self) -> None:
+        """Nothing is held but memory of this process."""
 
     def reset(self) -> None:
         """Clear buffers and tokens; memory stays."""

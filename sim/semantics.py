@@ -19,6 +19,7 @@ from .columns import (
     ITER_IN,
     ITER_OUT,
     NOTHING,
+    RESETTING,
     SRC_IN,
     SRC_OUT,
     UOP_BEGIN,
@@ -34,6 +35,7 @@ from .state import Ints, State
 
 _INP, _WGT, _ACC = int(Memory.INP), int(Memory.WGT), int(Memory.ACC)
 _UNLIMITED = 1 << 62
+_NEVER = 1 << 30
 _ACTIONS_MASK = ACTIONS - 1  # for an index that cannot be negative
 
 
@@ -64,10 +66,36 @@ def _check_indices(m: State, row: Ints, index: int) -> int:
         wgt_limit = m.depths[_WGT] - outs * row[WGT_OUT] - inners * row[WGT_IN]
     uops = int32s(m.uops)
     for u in range(row[UOP_BEGIN], row[UOP_END]):
-        if uops[4 * u] >= dst_limit:
-            return report(m, DST_RANGE, index, 0, u, uops[4 * u])
-        if uops[4 * u + 1] >= src_limit:
-            return report(m, SRC_RANGE, index, 0, u, uops[4 * u + 1])
-        if uops[4 * u + 2] >= wgt_limit:
-            return report(m, WGT_RANGE, index, 0, u, uops[4 * u + 2])
+        if uops[4 * u] >= dst_limit or uops[4 * u + 1] >= src_limit or uops[4 * u + 2] >= wgt_limit:
+            return _report_first(m, row, index)
     return OK
+
+
+@compiled
+def _report_first(m: State, row: Ints, index: int) -> int:
+    """Report the index outside its buffer that is met first, as hardware executes micro-ops."""
+    src = _ACC if row[ACTION] == ALU else _INP
+    inners, uops = row[ITER_IN] - 1, int32s(m.uops)
+    code, uop, first = OK, 0, 0
+    least_out, least_inner = row[ITER_OUT], 0  # the iteration in which the first of them is met
+    for u in range(row[UOP_BEGIN], row[UOP_END]):
+        for field in range(1 if row[ACTION] == RESETTING else 2 if row[ACTION] == ALU else 3):
+            memory = _ACC if field == 0 else src if field == 1 else _WGT
+            by_out = row[DST_OUT if field == 0 else SRC_OUT if field == 1 else WGT_OUT]
+            by_inner = row[DST_IN if field == 0 else SRC_IN if field == 1 else WGT_IN]
+            value = uops[4 * u + field]
+            out = _steps(m.depths[memory] - value - inners * by_inner, by_out)
+            inner = _steps(m.depths[memory] - value - out * by_out, by_inner)
+            if out < least_out or (out == least_out and inner < least_inner):
+                least_out, least_inner = out, inner
+                code = DST_RANGE if field == 0 else SRC_RANGE if field == 1 else WGT_RANGE
+                uop, first = u, value
+    return report(m, code, index, 0, uop, first)
+
+
+@compiled
+def _steps(missing: int, step: int) -> int:
+    """Return how many steps make up for what is missing; many if none do."""
+    if missing <= 0:
+        return 0
+    return -(-missing // step) if step else _NEVER

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ..isa.asm import disassemble_instructions
 from ..isa.config import Config
 from ..isa.files import replacing
-from ..isa.instructions import Memory, Opcode, Unit
-from ..isa.stream import Columns, decode_stream
+from ..isa.instructions import Unit
+from ..isa.stream import decode_stream, unit_numbers
 from .queues import POPPED, PUSHED, TOKEN_QUEUES
 
 U8: TypeAlias = npt.NDArray[np.uint8]
@@ -150,7 +150,7 @@ def _run_events(
     assert run.result.starts is not None
     assert run.result.ends is not None
     columns = decode_stream(run.insns, config)
-    units = _units(columns)
+    units: list[int] = unit_numbers(columns).tolist()
     starts, ends = run.result.starts + begin, run.result.ends + begin
     lanes = _lanes(units, starts, ends)
     texts = disassemble_instructions(run.insns, config)
@@ -193,13 +193,6 @@ def _layer_events(run: Run, ends: npt.NDArray[np.int64], begin: int) -> Iterator
         if end > begin:
             yield _slice(name, LAYERS, begin, end, {"instructions": after - first})
         begin = end
-
-
-def _units(columns: Columns) -> list[int]:
-    opcode, memory = columns["opcode"], columns["memory"]
-    loads = (opcode == Opcode.LOAD) & ((memory == Memory.INP) | (memory == Memory.WGT))
-    stores = opcode == Opcode.STORE
-    return np.where(loads, Unit.LOAD, np.where(stores, Unit.STORE, Unit.COMPUTE)).tolist()
 
 
 def _lanes(

@@ -2,5 +2,7 @@
 
 - `device` - `Device`, what every driver offers: memory, runs, counters; and its errors
 - `find` - `open_device`, from an engine's name to an open device
-- `simulator` - the machine of `vtakit.sim` in this process, with and without the clock
+- `in_process` - a device over a machine of this process, with or without the clock
+- `rtl_machine` - the hardware of `vtakit.hw`, compiled by Verilator: `rtl_build`, rtl_harness.cpp
+- `host` - what a host does with the registers of hardware
 """

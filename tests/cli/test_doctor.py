@@ -15,7 +15,7 @@ def test_what_is_here_is_found(vtakit: Any) -> None:
     assert packages["numpy"] == np.__version__
     engines = {row["name"]: row["found"] for row in found["engines"]}
     assert engines["sim"] == engines["functional"] == "runs"
-    assert engines["rtl"] is None
+    assert "verilator" in engines["rtl"]
 
 
 def test_what_is_missing_comes_with_how_to_get_it(
@@ -26,6 +26,11 @@ def test_what_is_missing_comes_with_how_to_get_it(
     programs = {row["name"]: row for row in found["programs"]}
     assert programs["make"]["found"] is None
     assert programs["make"]["get"] == "apt install make"
+    rtl = next(row for row in found["engines"] if row["name"] == "rtl")
+    assert (rtl["found"], rtl["get"]) == (
+        None,
+        "the rtl engine needs c++, which is not on PATH: apt install g++",
+    )
     for section in ("engines", "packages", "programs", "machine"):
         for row in found[section]:
             assert row["found"] or row["get"], row

@@ -50,7 +50,7 @@ def test_the_example_of_a_help_works(name: str, shell: dict[str, str]) -> None:
         (("doctor", "--jason"), "vtakit doctor: No such option: --jason"),
         (("doctor", "extra"), "vtakit doctor: Got unexpected extra argument"),
         (("disasm",), "vtakit disasm: Missing argument 'PROGRAM.npz'"),
-        (("replay", "x.npz", "--memory-latency", "0"), "vtakit replay: Invalid value for '--mem"),
+        (("replay", "x.npz", "--memory-latency", "-1"), "vtakit replay: Invalid value for '--mem"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(vtakit: Any, words: list[str], message: str) -> None:

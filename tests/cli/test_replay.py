@@ -179,7 +179,11 @@ def test_wrong_options_are_one_line(vtakit: Any, add: Path, tmp_path: Path) -> N
     twin.parent.mkdir()
     Program.load(add).save(twin)
     cases = {
-        ("--engine", "rtl"): "--engine rtl is not in this version; it has sim and functional",
+        ("--engine", "cpu"): "--engine 'cpu' does not exist; known are sim, functional, rtl",
+        ("--wave", "t.vcd"): "--wave needs --engine rtl",
+        ("--seed", 1): "--seed needs --engine rtl",
+        ("--engine", "rtl", "--wave", "t.txt"): "a waveform is FILE.fst or FILE.vcd, and t.txt is",
+        (twin, "--engine", "rtl", "--wave", "t.vcd"): "--wave shows one program and there are 2",
         ("--engine", "smi"): "--engine 'smi' does not exist; did you mean 'sim'?",
         ("--engine", "functional", "--timing"): "--timing needs --engine sim; functional has no",
         ("--engine", "functional", "--memory-latency", 3): "--memory-latency needs --engine sim",

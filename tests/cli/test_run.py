@@ -319,14 +319,14 @@ def test_results_that_differ_end_with_1_and_name_the_layer(
 def test_a_machine_that_computes_wrongly_is_found_out(
     vtakit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vtakit.runtime.drivers.simulator import Simulator
+    from vtakit.runtime.drivers.in_process import InProcess
 
-    real = Simulator.write
+    real = InProcess.write
 
-    def write(self: Simulator, address: int, data: Any) -> None:
+    def write(self: InProcess, address: int, data: Any) -> None:
         real(self, address, data if data.size != 2304 else data ^ np.uint8(0x40))
 
-    monkeypatch.setattr(Simulator, "write", write)
+    monkeypatch.setattr(InProcess, "write", write)
     ran = vtakit("run", DIGITS, "--json", *QUICK)
     assert ran.status == 1
     checked = json.loads(ran.out)["checked"]

@@ -13,7 +13,7 @@ from vtakit.isa.config import PRESETS, Config
 from vtakit.isa.instructions import AluOp, Memory
 from vtakit.runtime.buffers import Segment, Tensor
 from vtakit.runtime.drivers.find import open_device
-from vtakit.runtime.drivers.simulator import Simulator
+from vtakit.runtime.drivers.in_process import InProcess
 from vtakit.runtime.kernel import Axis, Nest
 from vtakit.runtime.module import (
     DeviceStep,
@@ -26,6 +26,7 @@ from vtakit.runtime.module import (
 )
 from vtakit.runtime.queue import CommandQueue
 from vtakit.runtime.session import Session
+from vtakit.sim.machine import Machine
 
 TINY = PRESETS["tiny"]
 BLOCKS = 2
@@ -134,7 +135,7 @@ def test_a_module_runs_many_times_from_its_file(engine: str, name: str, tmp_path
 
 
 def test_layers_are_reported_and_add_up() -> None:
-    with Simulator(TINY) as device, Session(two_layers(TINY), device) as session:
+    with InProcess(Machine(TINY)) as device, Session(two_layers(TINY), device) as session:
         report = session.run({"x": some_input(TINY)})
     assert [(layer.layer, layer.on_device) for layer in report.layers] == [
         ("pack", False),
@@ -162,7 +163,7 @@ def test_layers_are_reported_and_add_up() -> None:
 
 
 def test_two_sessions_share_a_device_and_give_their_memory_back() -> None:
-    with Simulator(TINY) as device:
+    with InProcess(Machine(TINY)) as device:
         module = two_layers(TINY)
         with Session(module, device) as one, Session(module, device) as other:
             assert one.address != other.address
@@ -178,7 +179,7 @@ def test_two_sessions_share_a_device_and_give_their_memory_back() -> None:
 def test_a_device_of_another_configuration_is_refused() -> None:
     other = replace(TINY, bus_bits=128, token_queue_depth=3)
     with (
-        Simulator(other) as device,
+        InProcess(Machine(other)) as device,
         pytest.raises(
             ModuleError,
             match="bus_bits 64, not 128, token_queue_depth 1024, not 3|"
@@ -199,7 +200,7 @@ def test_a_device_of_another_configuration_is_refused() -> None:
 )
 def test_wrong_inputs_are_named(inputs: dict[str, npt.NDArray[np.generic]], message: str) -> None:
     with (
-        Simulator(TINY, timing=False) as device,
+        InProcess(Machine(TINY), timing=False) as device,
         Session(two_layers(TINY), device) as session,
         pytest.raises(ModuleError, match=message),
     ):
@@ -211,7 +212,7 @@ def test_a_kernel_that_does_not_exist_is_named() -> None:
     step = HostStep("teleport", {}, ("x",), ("x split",), "far")
     module = replace(module, steps=(step, *module.steps[1:]))
     with (
-        Simulator(TINY, timing=False) as device,
+        InProcess(Machine(TINY), timing=False) as device,
         Session(module, device) as session,
         pytest.raises(ModuleError, match="layer 'far' needs kernel 'teleport', which does not ex"),
     ):

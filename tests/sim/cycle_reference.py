@@ -136,10 +136,9 @@ class CycleReference:
         still = 0
         while -1 in self.ends:
             self.changes = []
-            arriving = self._arriving()
+            arriving = self._arriving(self._grant())
             if arriving is not None:
                 self._do(self._receive, arriving)
-            self._grant()
             self._dispatch()
             for unit in Unit:
                 self._note_written(unit)
@@ -161,10 +160,11 @@ class CycleReference:
 
     # the memory port
 
-    def _arriving(self) -> ReadBurst | None:
-        """The burst of which a word arrives in this cycle."""
-        if self.reads and self.cycle >= self.reads[0].granted + self.latency:
-            return self.reads[0]
+    def _arriving(self, granted: ReadBurst | None) -> ReadBurst | None:
+        """The burst of which a word arrives in this cycle, in which `granted` was."""
+        oldest = self.reads[0] if self.reads else granted
+        if oldest is not None and self.cycle >= oldest.granted + self.latency:
+            return oldest
         return None
 
     def _receive(self, burst: ReadBurst) -> None:
@@ -176,21 +176,27 @@ class CycleReference:
         else:
             burst.owner.awaited -= 1
 
-    def _grant(self) -> None:
+    def _grant(self) -> ReadBurst | None:
         """Grant one of the requests that stand."""
         if len(self.reads) >= costs.BURSTS_IN_FLIGHT:
-            return
+            return None
         if sum(burst.words for burst in self.reads) >= costs.WORDS_IN_FLIGHT:
-            return
+            return None
+        burst = self._requested()
+        if burst is not None:
+            self._do(self._ask, burst)
+        return burst
+
+    def _requested(self) -> ReadBurst | None:
+        """The burst of which the request stands that comes first."""
         words = self._fetch_words()
         if words:
-            self._do(self._ask, ReadBurst(self.cycle, words, None, None))
-            return
+            return ReadBurst(self.cycle, words, None, None)
         for unit in (Unit.COMPUTE, Unit.LOAD):
             front = self.last[unit]
             if front is not None and front.is_ready(self.cycle) and front.requests:
-                self._do(self._ask, ReadBurst(self.cycle, front.requests[0], unit, front))
-                return
+                return ReadBurst(self.cycle, front.requests[0], unit, front)
+        return None
 
     def _ask(self, burst: ReadBurst) -> None:
         self.reads.append(burst)
@@ -216,6 +222,8 @@ class CycleReference:
         if not self.mid_burst:
             owner.sends.popleft()
             self.responses.append((self.cycle + self.latency, owner))
+            if self.latency == 0:
+                self._respond(owner)
 
     def _respond(self, owner: UnderWay) -> None:
         self.responses.popleft()

@@ -191,6 +191,29 @@ def instructions(config: Config) -> st.SearchStrategy[Instruction]:
     )
 
 
+@st.composite
+def with_tokens(draw: st.DrawFn, config: Config) -> list[Instruction]:
+    """Draw a program with any tokens, most of which are popped after they have been pushed."""
+    insns: list[Instruction] = []
+    tokens = {(a, b): 0 for a in Unit for b in Unit if abs(a - b) == 1}
+    chance = st.integers(0, 3)
+    for insn in draw(st.lists(instructions(config), min_size=1, max_size=14)):
+        flags: dict[str, bool] = {}
+        for side, step in (("prev", -1), ("next", 1)):
+            peer = insn.unit + step
+            if not 0 <= peer < len(Unit):
+                continue
+            come, go = (Unit(peer), insn.unit), (insn.unit, Unit(peer))
+            if draw(chance) < 2 and (tokens[come] > 0 or draw(st.integers(0, 30)) == 30):
+                flags[f"pop_{side}"] = True
+                tokens[come] -= 1
+            if draw(chance) < 2:
+                flags[f"push_{side}"] = True
+                tokens[go] += 1
+        insns.append(replace(insn, **flags))
+    return insns
+
+
 def show_buffers(config: Config) -> Sequence[Instruction]:
     """Return instructions that write what the buffers hold, near both of their ends, to memory.
 

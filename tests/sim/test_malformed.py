@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from vtakit.isa.asm import disassemble_instruction
 from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
 from vtakit.isa.fields import slots
 from vtakit.isa.instructions import Alu, AluOp, Finish, Gemm, Instruction, Load, Memory, Store
+from vtakit.isa.registers import ErrorCode
 from vtakit.isa.stream import encode_stream
 from vtakit.sim.errors import ProgramError
 
@@ -267,6 +270,77 @@ def test_indices_outside_their_buffers(
     machine(config, np.concatenate([np.zeros(PAGE_BYTES, np.uint8), uops])).run(
         insns, timing=timing
     )
+
+
+def met_first(
+    insn: Gemm | Alu, uops: Sequence[tuple[int, int, int]], config: Config
+) -> tuple[ErrorCode, int] | None:
+    """Return which index is outside its buffer first, micro-op by micro-op, and of which."""
+    gemm = isinstance(insn, Gemm)
+    buffers = [Memory.ACC] if gemm and insn.reset else [Memory.ACC, Memory.INP, Memory.WGT]
+    if not gemm:
+        buffers = [Memory.ACC, Memory.ACC]
+    depths = [memory.depth(config) for memory in buffers]
+    for out in range(insn.iter_out):
+        for inner in range(insn.iter_in):
+            for u, uop in enumerate(uops):
+                for field, index, depth in zip(("dst", "src", "wgt"), uop, depths, strict=False):
+                    factors = (getattr(insn, f"{field}_factor_{loop}") for loop in ("out", "in"))
+                    by_out, by_inner = factors
+                    if index + out * by_out + inner * by_inner >= depth:
+                        return ErrorCode[f"{field.upper()}_RANGE"], u
+    return None
+
+
+@st.composite
+def far_reaching(draw: st.DrawFn, config: Config) -> tuple[Gemm | Alu, list[tuple[int, int, int]]]:
+    """Draw a GEMM or ALU near the ends of buffers, and its micro-ops."""
+    depths = (config.acc_depth, config.inp_depth, config.wgt_depth)
+    uops = [
+        (draw(at(depths[0])), draw(at(depths[1])), draw(at(depths[2])))
+        for _ in range(draw(st.integers(1, 4)))
+    ]
+    factors = {
+        f"{field}_factor_{loop}": draw(st.integers(0, 5))
+        for field in ("dst", "src", "wgt")
+        for loop in ("out", "in")
+    }
+    common: dict[str, Any] = {
+        "uop_end": len(uops),
+        "iter_out": draw(st.integers(0, 5)),
+        "iter_in": draw(st.integers(0, 5)),
+    }
+    if draw(st.booleans()):
+        gemm = Gemm(**common, reset=draw(st.booleans()))
+        return replace(gemm, **factors), uops
+    del factors["wgt_factor_out"], factors["wgt_factor_in"]
+    return replace(Alu(**common, use_imm=draw(st.booleans())), **factors), uops
+
+
+def at(depth: int) -> st.SearchStrategy[int]:
+    """Most indices are near the end of the buffer."""
+    return st.integers(max(0, depth - 30), depth - 1)
+
+
+@given(far_reaching(PRESETS["tiny"]), st.booleans())
+@settings(deadline=None)
+def test_what_is_met_first_is_reported(
+    drawn: tuple[Gemm | Alu, list[tuple[int, int, int]]], timing: bool
+) -> None:
+    config, (insn, uops) = PRESETS["tiny"], drawn
+    load = replace(fits(Memory.UOP, config), x_size=len(uops))
+    vta = machine(
+        config, np.concatenate([np.zeros(PAGE_BYTES, np.uint8), uop_bytes(config, *uops)])
+    )
+    insns = encode_stream([load, insn, Finish()], config)
+    expected = met_first(insn, uops, config)
+    if expected is None:
+        vta.run(insns, timing=timing)
+        return
+    with pytest.raises(ProgramError) as caught:
+        vta.run(insns, timing=timing)
+    assert (caught.value.code, caught.value.instruction) == (expected[0], 1)
+    assert f"micro-op {expected[1]} has " in str(caught.value)
 
 
 @each_engine

@@ -24,11 +24,11 @@ from .programs import (
     UOPS,
     Bytes,
     in_order,
-    instructions,
     machine,
     memory_image,
     program,
     uop_bytes,
+    with_tokens,
 )
 
 
@@ -75,6 +75,7 @@ VARIED = [path for path in RECORDED if any(name in path.stem for name in ("rand_
 @pytest.mark.parametrize(
     ("latency", "changes"),
     [
+        (0, {"bus_bits": 64}),
         (1, {"bus_bits": 32}),
         (100, {"bus_bits": 512, "acc_read_ports": 2}),
         (20, {"bus_bits": 128, "command_queue_depth": 2}),
@@ -101,35 +102,12 @@ def varied(draw: st.DrawFn, config: Config) -> Config:
     )
 
 
-@st.composite
-def with_tokens(draw: st.DrawFn, config: Config) -> list[Instruction]:
-    """Draw a program with any tokens, most of which are popped after they have been pushed."""
-    insns: list[Instruction] = []
-    tokens = {(a, b): 0 for a in Unit for b in Unit if abs(a - b) == 1}
-    chance = st.integers(0, 3)
-    for insn in draw(st.lists(instructions(config), min_size=1, max_size=14)):
-        flags: dict[str, bool] = {}
-        for side, step in (("prev", -1), ("next", 1)):
-            peer = insn.unit + step
-            if not 0 <= peer < len(Unit):
-                continue
-            come, go = (Unit(peer), insn.unit), (insn.unit, Unit(peer))
-            if draw(chance) < 2 and (tokens[come] > 0 or draw(st.integers(0, 30)) == 30):
-                flags[f"pop_{side}"] = True
-                tokens[come] -= 1
-            if draw(chance) < 2:
-                flags[f"push_{side}"] = True
-                tokens[go] += 1
-        insns.append(replace(insn, **flags))
-    return insns
-
-
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_random_programs_take_the_cycles_of_the_rules(config: Config) -> None:
     dram = memory_image(config, 11)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=SLOW_DRAWS)
-    @given(with_tokens(config), varied(config), st.sampled_from([1, 2, 20, 100]), st.booleans())
+    @given(with_tokens(config), varied(config), st.sampled_from([0, 1, 2, 20, 100]), st.booleans())
     def check(drawn: list[Instruction], other: Config, latency: int, fill: bool) -> None:
         begin = [Load(memory=Memory.UOP, dram_base=UOPS // 4, y_size=1, x_size=28)] * fill
         agree(other, dram, program(other, *begin, *drawn), latency)
@@ -138,7 +116,7 @@ def test_random_programs_take_the_cycles_of_the_rules(config: Config) -> None:
 
 
 @pytest.mark.parametrize("bus_bits", [32, 64, 512])
-@pytest.mark.parametrize("latency", [1, 63, 200])
+@pytest.mark.parametrize("latency", [0, 1, 63, 200])
 def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int) -> None:
     """Bursts cut at pages and lengths, many short rows, readers that compete, pads beside words."""
     config = replace(PRESETS["default"], bus_bits=bus_bits)
@@ -162,7 +140,22 @@ def test_long_transfers_take_the_cycles_of_the_rules(bus_bits: int, latency: int
         agree(config, memory_image(config, 4), program(config, *order), latency)
 
 
-@pytest.mark.parametrize("latency", [1, 63, 200])
+@pytest.mark.parametrize("latency", [0, 20, 100])
+@pytest.mark.parametrize("first", [5, 16, 27])
+def test_bursts_of_a_word_in_a_row_take_the_cycles_of_the_rules(first: int, latency: int) -> None:
+    """More bursts than words can be on their way, and pauses in which all of them arrive."""
+    config = replace(PRESETS["tiny"], bus_bits=256)
+    base = DATA // config.inp_tile_bytes
+    insns = [
+        Load(memory=Memory.INP, dram_base=base, y_size=rows, x_size=1, x_stride=20)
+        for rows in (first, 60, 60, 60)
+    ]
+    agree(
+        config, memory_image(config, 4), program(config, *in_order([*insns, Gemm()] * 3)), latency
+    )
+
+
+@pytest.mark.parametrize("latency", [0, 1, 63, 200])
 def test_short_instructions_in_a_row_take_the_cycles_of_the_rules(latency: int) -> None:
     """More of one kind than a unit has under way."""
     config = PRESETS["default"]

@@ -7,10 +7,11 @@ from vtakit.isa.instructions import Memory
 from vtakit.runtime.buffers import OutOfMemory
 from vtakit.runtime.drivers.device import Device, DeviceError
 from vtakit.runtime.drivers.find import DRIVERS, DeviceOptions, open_device
-from vtakit.runtime.drivers.simulator import Simulator
+from vtakit.runtime.drivers.in_process import InProcess
 from vtakit.runtime.kernel import Axis, Nest
 from vtakit.runtime.queue import CommandQueue
 from vtakit.sim.errors import ProgramError
+from vtakit.sim.machine import Machine
 
 TINY = PRESETS["tiny"]
 
@@ -25,12 +26,12 @@ def test_engines_are_found_by_name_and_others_named() -> None:
 
 def test_options_reach_the_machine() -> None:
     device = open_device("sim", TINY, DeviceOptions(memory_latency=77, record=False))
-    assert isinstance(device, Simulator)
+    assert isinstance(device, InProcess)
     assert (device.timing, device.record, device.machine.memory_latency) == (True, False, 77)
 
 
 def test_memory_is_what_was_written_and_page_0_is_never_given() -> None:
-    device: Device = Simulator(TINY, dram_bytes=1 << 20)
+    device: Device = InProcess(Machine(TINY, dram_bytes=1 << 20))
     first = device.allocate(100)
     second = device.allocate(100, align=64)
     assert first >= 4096
@@ -52,7 +53,7 @@ def test_a_program_that_breaks_off_leaves_no_tokens_to_the_next() -> None:
     queue.load(Memory.INP, 0, 0, x_size=1)
     queue.gemm(Nest(()))
     stream = queue.finish()
-    with Simulator(TINY, dram_bytes=1 << 20) as device:
+    with InProcess(Machine(TINY, dram_bytes=1 << 20)) as device:
         device.write(8192, stream.uops)
         insns = stream.relocate(4096, 8192)
         broken = insns.copy()
@@ -72,7 +73,7 @@ def test_a_run_counts_and_counts_add_up(timing: bool) -> None:
     queue.gemm(Nest((Axis(8, 1, 1),)))
     queue.store(0, 64, x_size=8)
     stream = queue.finish()
-    with Simulator(TINY, timing=timing, dram_bytes=1 << 20) as device:
+    with InProcess(Machine(TINY, dram_bytes=1 << 20), timing=timing) as device:
         arena = device.allocate(4096)
         uops = device.allocate(4096)
         device.write(uops, stream.uops)

@@ -1,52 +1,61 @@
-"""The simulated machine as a device, in this process."""
+"""A machine in this process, simulated or compiled from its RTL, as a device."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ...isa.config import PAGE_BYTES, Config
 from ...sim.errors import ProgramError
-from ...sim.machine import DEFAULT_MEMORY_LATENCY, Counters, Machine
+from ...sim.machine import Counters, Result
 from ..buffers import Heap
 from .device import DeviceError, RunResult
 
 DEFAULT_DRAM_BYTES = 1 << 30
+"""Memory of a device; the host's pages are taken when touched."""
 
 
-class Simulator:
-    """A `Device` over `sim.machine.Machine`.
+class AnyMachine(Protocol):
+    """What `sim.machine.Machine` and `RtlMachine` have in common."""
+
+    config: Config
+    memory_latency: int
+    dram: npt.NDArray[np.uint8]
+
+    @property
+    def tokens(self) -> Mapping[str, int]: ...
+
+    def close(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def run(
+        self, insns: npt.NDArray[np.uint8], *, timing: bool = True, record: bool = False
+    ) -> Result: ...
+
+
+class InProcess:
+    """A `Device` over a machine in this process.
 
     Parameters
     ----------
-    config : Config
+    machine
+        A `sim.machine.Machine` or an `RtlMachine`.
     timing : bool
         Whether to count cycles.
     record : bool
         Whether, with timing, to record when each instruction starts and ends.
-    memory_latency : int
-        Cycles from a read request to its first word.
-    dram_bytes : int
-        Size of the memory, at most 4 GiB; the host's pages are taken when touched.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        timing: bool = True,
-        record: bool = True,
-        memory_latency: int = DEFAULT_MEMORY_LATENCY,
-        dram_bytes: int = DEFAULT_DRAM_BYTES,
-    ) -> None:
+    def __init__(self, machine: AnyMachine, *, timing: bool = True, record: bool = True) -> None:
+        self.machine = machine
         self.timing = timing
         self.record = record
-        self.machine = Machine(config, dram_bytes=dram_bytes, memory_latency=memory_latency)
-        self._heap = Heap(PAGE_BYTES, dram_bytes)
+        self._heap = Heap(PAGE_BYTES, machine.dram.size)
         self._counters: Counter[str] = Counter()
 
     @property
@@ -92,7 +101,8 @@ class Simulator:
         return dict(self._counters)
 
     def close(self) -> None:
-        """Nothing is held but memory of this process."""
+        """Let go of the machine."""
+        self.machine.close()
 
     def __enter__(self) -> Self:
         return self
