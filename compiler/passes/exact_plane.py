@@ -61,8 +61,10 @@ def plane(
     margins = np.where(reached, real - results, np.inf), np.where(below, results + 1 - real, np.inf)
     tight = [np.argsort(margin)[:TIGHT] for margin in margins]
     tight = [index[np.isfinite(margin[index])] for index, margin in zip(tight, margins, strict=True)]
-    reach = np.abs(real).max() + np.abs(results - real).min() + 2
-    most = int(np.log2(INT32_MAX / max(float(reach), 1.0)))
+    ends = [end for end in (-margins[0].min(), margins[1].min()) if np.isfinite(end)]
+    offset = sum(ends) / max(len(ends), 1)
+    values = slopes[0] * a, real, real + offset
+    most = int(np.log2(INT32_MAX / (max(float(np.abs(value).max()) for value in values) + 2)))
     found: Plane | None = None
     for shift in range(most, most - SHIFTS, -1):
         for made in _planes(a, b, results, slopes, (tight[0], tight[1]), shift):
