@@ -119,8 +119,6 @@ def average_pool(node: OnnxNode) -> Value:
     counted = sum_pool2d(cells, window=window, strides=strides, pads=pads, pad_value=0)[0, 0]
     uniform = (counted == counted.flat[0]).all()
     factor = np.asarray(1 / counted.flat[0] if uniform else 1 / counted, np.float32)
-    if counted.size == 1:  # the strides of a lone window: GlobalAveragePool's are 1 (`is_mean`)
-        strides = window
     total = node.emit(SumPool2d(window, strides, pool.all_pads), pool.image)
     return pool.restored(node.emit(Mul(), total, node.constant(factor)))
 

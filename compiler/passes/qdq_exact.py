@@ -137,15 +137,15 @@ def is_average(group: Group) -> bool:
 def in_integers(group: Group, x: Tensor, y: Tensor, low: int, high: int) -> bool:
     """Whether an average depends on the sum of the window alone, as ONNX Runtime computes it.
 
-    GlobalAveragePool adds integers, but AveragePool adds float32: where the result is half way
-    between two integers, or very nearly so, the rounding of its terms decides. `low` and `high`
-    bound the integers of x.
+    It adds integers where the window is the whole plane, else float32: where the result is half
+    way between two integers, or very nearly so, the rounding of its terms decides. `low` and
+    `high` bound the integers of x.
     """
     assert group.anchor is not None
     op = group.anchor.op
     assert isinstance(op, SumPool2d)
-    if op.window == group.anchor.inputs[0].shape[2:] and op.strides == (1, 1):
-        return True  # GlobalAveragePool, see `average_pool` of the importer
+    if op.window == group.anchor.inputs[0].shape[2:]:
+        return True
     count = op.window[0] * op.window[1]
     ratio = x.scale / y.scale / count
     sums = np.arange(count * (low - x.zero_point), count * (high - x.zero_point) + 1)
