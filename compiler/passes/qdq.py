@@ -54,9 +54,17 @@ def _runs_as_uint8(graph: Graph) -> bool:
     On x86 it makes uint8 of int8 activations, unless one is read more than once; its int8 kernels
     are then used with the session's entry `session.qdqisint8allowed` only.
     """
-    made = [node for node in graph.nodes if isinstance(node.op, QuantizeLinear)]
-    signed = [node.output for node in made if node.output.dtype is DType.INT8]
-    return all(len(graph.consumers(value)) < 2 for value in signed)
+    made = [node.output for node in graph.nodes if isinstance(node.op, QuantizeLinear)]
+    return all(value.dtype is not DType.INT8 or _readers(graph, value) < 2 for value in made)
+
+
+def _readers(graph: Graph, value: Value) -> int:
+    """Return how many nodes read a value, those counted that do so through a DequantizeLinear."""
+    readers = graph.consumers(value)
+    return sum(
+        len(graph.consumers(node.output)) if isinstance(node.op, DequantizeLinear) else 1
+        for node in readers
+    )
 
 
 class _Reader:
