@@ -7,34 +7,18 @@ run int8 activations partly in float (`session`), it is asked for its int8 kerne
 the share of outputs at most one unit of their last place apart.
 """
 
-import argparse
-import json
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-import numpy as np
 import onnx
-import onnxruntime
 import zoo
-from files import load_arrays, load_model, save_model
+from files import load_arrays, load_model
 from numpy.typing import NDArray
 from quantize import Activations, Scheme, quantize
-from rich.console import Console
-from rich.table import Table
-from vtakit.compiler.build import build_module
-from vtakit.compiler.graph import Graph, Value
-from vtakit.compiler.network import Network, load_network
-from vtakit.compiler.reference import walk
-from vtakit.isa.config import Config
-from vtakit.runtime.drivers.find import open_device
-from vtakit.runtime.session import Session
 
 NAMES = ("digits", "mlp", "lenet5", "resnet8", "resnet18")
 DIGITS = Path(__file__).parents[1] / "examples" / "digits"

@@ -4,11 +4,12 @@ Every model becomes a graph of these, whatever format it came in. A quantized la
 integer primitives; the other operators run on the CPU.
 
 - `linear` - `Conv2d`, `Dense`, `MatMul`
-- `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied), `QLinearAveragePool`
+- `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied)
 - `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Cast`, `Unary`
 - `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`
 - `quantize` - `QuantizeLinear`, `DequantizeLinear`
+- `qlinear` - `QLinearAveragePool`, `QLinearSoftmax`
 
 Integer primitives, exact and wrapping at 32 bits: `Conv2d`, `Dense`, `MaxPool2d`, `SumPool2d`,
 `Add`, `Sub`, `Mul`, `Maximum`, `Minimum`, `ShiftRight`, `Cast`.

@@ -60,7 +60,9 @@ def plane(
     reached, below = results > low, results < high
     margins = np.where(reached, real - results, np.inf), np.where(below, results + 1 - real, np.inf)
     tight = [np.argsort(margin)[:TIGHT] for margin in margins]
-    tight = [index[np.isfinite(margin[index])] for index, margin in zip(tight, margins, strict=True)]
+    tight = [
+        index[np.isfinite(margin[index])] for index, margin in zip(tight, margins, strict=True)
+    ]
     ends = [end for end in (-margins[0].min(), margins[1].min()) if np.isfinite(end)]
     offset = sum(ends) / max(len(ends), 1)
     values = slopes[0] * a, real, real + offset
@@ -96,6 +98,4 @@ def _planes(
     low, high = least.max(axis=1, initial=-limit), above.min(axis=1, initial=limit) - 1
     constant = np.clip((low + high) >> 1, -INT32_MAX, INT32_MAX)
     order = np.argsort(low - high)[:PROVED]
-    return [
-        Plane(int(first[i, 0]), int(second[i, 0]), int(constant[i]), shift, 0) for i in order
-    ]
+    return [Plane(int(first[i, 0]), int(second[i, 0]), int(constant[i]), shift, 0) for i in order]

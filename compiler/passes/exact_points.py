@@ -1,8 +1,9 @@
-"""What a chain has to satisfy to be a staircase: a result to reach or to stay below at some sums."""
+"""What a chain must satisfy to be a staircase: at some sums a result to reach or to stay below."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .exact_chain import SHIFT, Chain
 from .exact_staircase import Staircase
@@ -30,7 +31,7 @@ class Points:
         return Points(self.sums[channels, :count], self.bounds[channels, :count])
 
     def sorted(self, slope: Reals, constant: Reals) -> "Points":
-        """Return that of each of SEGMENTS parts which is nearest to a line, the next of each, ..."""
+        """Return the point of each of SEGMENTS parts nearest to a line, then the second, ..."""
         short = -self.sums.shape[1] % SEGMENTS
         sums, bounds = (np.pad(n, ((0, 0), (0, short)), "edge") for n in (self.sums, self.bounds))
         distance = np.abs(slope[:, None] * sums + constant[:, None] - bounds)
@@ -96,7 +97,8 @@ def _ends(stairs: Staircase, beyond: Integers) -> tuple[Integers, Integers]:
     return least, greatest
 
 
-def _steps(stairs: Staircase, low: Integers, high: Integers) -> np.ndarray:
+def _steps(stairs: Staircase, low: Integers, high: Integers) -> NDArray[np.bool_]:
+    """Return (C, K) which steps are above `low` and at most `high`, (C,)."""
     return (stairs.first > low[:, None]) & (stairs.first <= high[:, None])
 
 
@@ -106,7 +108,7 @@ def _points(stairs: Staircase, least: Integers, greatest: Integers) -> tuple[Poi
     At the ends, too: the first result has to be reached, the one after the last must not be.
     """
     steps = _steps(stairs, least, greatest)
-    results = stairs.bottom + 1 + np.arange(steps.shape[1])
+    results = np.arange(stairs.first.shape[1], dtype=np.int64) + stairs.bottom + 1
     ends = np.stack([least, greatest], axis=1)
     lowest, highest = np.hsplit(ends, 2)
     first, last = np.hsplit(stairs.result(ends), 2)

@@ -45,8 +45,7 @@ class Staircase:
 
     def result(self, sums: Integers) -> Integers:
         """Return the results of sums (C, N)."""
-        rows = [np.searchsorted(*row, side="right") for row in zip(self.first, sums, strict=True)]
-        return self.bottom + np.asarray(rows)
+        return self.bottom + (self.first[:, None, :] <= sums[:, :, None]).sum(axis=2)
 
     def apart(self, other: "Staircase") -> Integers:
         """Return how far the results of two staircases on the same sums are apart: the sum, (C,).

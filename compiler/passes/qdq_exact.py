@@ -21,6 +21,7 @@ from .qdq_kernels import (
     multiplied,
     requantized,
 )
+from .qdq_qlinear import is_average
 from .quantize_choose import half_even
 from .quantize_emit import IntegerSum
 from .quantize_groups import Group
@@ -28,8 +29,6 @@ from .quantize_numbers import Integers, Reals, Requantization, Sum, check, follo
 
 NEARLY = 0.25
 """How far a bias, divided by the scale of its sum, may be from the integer that it was."""
-NOISE = 2.0**-23
-"""Of float32 arithmetic, relative, in each of its operations."""
 
 
 @dataclass(frozen=True)
@@ -122,37 +121,6 @@ def _kernel(
 
 def _op(group: Group) -> object:
     return group.anchor.op if group.anchor else None
-
-
-def is_average(group: Group) -> bool:
-    """Whether a group is an average over windows without padding, and nothing more."""
-    op = _op(group)
-    if not isinstance(op, SumPool2d) or any(op.pads) or group.addend is not None:
-        return False
-    count = op.window[0] * op.window[1]
-    one = group.factor.ndim == 0 and abs(group.factor.item() * count - 1) < 1e-6
-    return one and not group.offset.any() and not group.clipped
-
-
-def in_integers(group: Group, x: Tensor, y: Tensor, low: int, high: int) -> bool:
-    """Whether an average depends on the sum of the window alone, as ONNX Runtime computes it.
-
-    It adds integers where the window is the whole plane, else float32: where the result is half
-    way between two integers, or very nearly so, the rounding of its terms decides. `low` and
-    `high` bound the integers of x.
-    """
-    assert group.anchor is not None
-    op = group.anchor.op
-    assert isinstance(op, SumPool2d)
-    if op.window == group.anchor.inputs[0].shape[2:]:
-        return True
-    count = op.window[0] * op.window[1]
-    ratio = x.scale / y.scale / count
-    sums = np.arange(count * (low - x.zero_point), count * (high - x.zero_point) + 1)
-    real = sums * ratio + y.kernel_zero
-    largest = max(abs(low - x.zero_point), abs(high - x.zero_point))
-    noise = NOISE * ((count + 2) * count * largest * ratio + np.abs(real))
-    return bool((np.abs(real - np.floor(real) - 0.5) > noise).all())
 
 
 def _addition(

@@ -35,12 +35,12 @@ class Tensor:
 
 def linear_scale(scale: NDArray[np.float64] | float, y: Tensor) -> Float:
     """Return the factor of QLinearConv, QGemm and QLinearMatMul, from x_scale * w_scale, exact."""
-    return np.float32(scale) / y.unit
+    return np.asarray(scale, np.float32) / y.unit
 
 
 def mean_scale(x: Tensor, count: int, y: Tensor) -> Float:
     """Return the factor of QLinearGlobalAveragePool over `count` cells."""
-    return x.unit / (y.unit * np.float32(count))
+    return np.asarray(x.unit / (y.unit * np.float32(count)))
 
 
 def linear(acc: Integers, scale: Float, y: Tensor, low: int, high: int) -> Integers:
@@ -64,9 +64,7 @@ def added(a: Integers, b: Integers, x: Tensor, z: Tensor, y: Tensor) -> Integers
     return _rounded(value, y, -128, 127)
 
 
-def requantized(
-    centred: Integers, scale: np.float32, y: Tensor, low: int, high: int
-) -> Integers:
+def requantized(centred: Integers, scale: np.float32, y: Tensor, low: int, high: int) -> Integers:
     """DequantizeLinear, Relu, QuantizeLinear; QLinearConcat does the same to its inputs."""
     steps = np.rint(centred.astype(np.float32) * scale / y.unit)
     return np.clip(steps.astype(np.int64) + y.zero_point, low, high)

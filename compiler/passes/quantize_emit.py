@@ -273,11 +273,15 @@ class IntegerWriter:
                 low, high = min(x.low, op.pad_value), max(x.high, op.pad_value)
                 limits = np.asarray(count * low), np.asarray(count * high)
                 correction = np.asarray(count * x.meaning.zero_point)
-                return IntegerSum(value, *limits, np.asarray(x.meaning.scale), correction, biased=True)
+                return IntegerSum(
+                    value, *limits, np.asarray(x.meaning.scale), correction, biased=True
+                )
             case _:
                 return self._product(group, *operands)
 
-    def _linear(self, group: Group, op: Conv2d | Dense, name: str, x: Quantized) -> IntegerSum | None:
+    def _linear(
+        self, group: Group, op: Conv2d | Dense, name: str, x: Quantized
+    ) -> IntegerSum | None:
         weights = self.weights_of(group, x.meaning)
         if weights is None:
             return None
