@@ -65,7 +65,7 @@ def pictures(name: str, count: int) -> Arrays:
     if name != "digits":
         return zoo.samples(name, count, seed=1)
     (key,) = (value.name for value in load_model(DIGITS / "digits.onnx").graph.input)
-    return {key: load_arrays(DIGITS / "test.npz")[key][:count]}
+    return {key: load_arrays(DIGITS / "test.npz")["images"][:count]}
 
 
 def quantized(name: str, scheme: Scheme) -> onnx.ModelProto:

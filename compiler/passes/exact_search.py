@@ -15,7 +15,7 @@ from .quantize_numbers import INT32_MAX, Integers, Reals
 
 SHAPES = ((1, 0), (2, 9), (3, 8), (4, 7), (5, 6))
 """How many factors, and how far each product but the last is shifted, in order of cost."""
-ROUNDS = 60
+ROUNDS = 20
 SOLVED = 0.15
 """Part of the channels that each round has to solve, all but FEW, or the shape is given up."""
 FEW = 8

@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
-from ..ops.elementwise import Mul
+from ..ops.elementwise import Add, Mul
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import SumPool2d
 from .exact_plane import plane
 from .exact_search import difference, exact
-from .exact_staircase import Function, staircase
+from .exact_staircase import Function, Staircase, staircase
 from .qdq_kernels import (
     Tensor,
     added,
@@ -25,7 +25,7 @@ from .qdq_qlinear import is_average
 from .quantize_choose import half_even
 from .quantize_emit import IntegerSum
 from .quantize_groups import Group
-from .quantize_numbers import Integers, Reals, Requantization, Sum, check, follow
+from .quantize_numbers import Integers, Reals, Requantization, Step, Sum, Term, check, follow
 
 NEARLY = 0.25
 """How far a bias, divided by the scale of its sum, may be from the integer that it was."""
@@ -76,14 +76,25 @@ def requantization(
     rows = slope.size
     low, high = ((end + offset).reshape(rows, -1) for end in (sums.low, sums.high))
     stairs = staircase(function, low.min(axis=1), high.max(axis=1), total.low, total.high)
-    cascade, differing = exact(stairs, slope.reshape(-1))
-    found = check(total, cascade.steps(slope.shape, offset), None)
-    halves = half_even(total) if differing else None
-    if halves is not None and offset.ndim == 0:
-        others = difference(lambda sums: follow(halves.steps, sums - offset), stairs)
-        if found is None or others < differing:
-            found, differing = halves, others
+    halves = _halves(stairs, y, total)
+    if halves is not None:
+        first, *rest = halves
+        both = [Step(Add(), offset + first.operand), *rest]
+        found, differing = check(total, both, None), 0
+    else:
+        cascade, differing = exact(stairs, slope.reshape(-1))
+        found = check(total, cascade.steps(slope.shape, offset), None)
     return None if found is None else (found, Agreement(group.layer, stairs.sums, differing))
+
+
+def _halves(stairs: Staircase, y: Tensor, total: Sum) -> list[Step] | None:
+    """Return the steps that send halves to even, the first an addition, if they are the stairs."""
+    low, high = stairs.low.min(), stairs.high.max()
+    shifted = Term(low, high, total.acc.factor)
+    steps = half_even(Sum(shifted, (), np.asarray(float(y.zero_point)), total.low, total.high))
+    if steps is None or difference(lambda sums: follow(steps, sums), stairs):
+        return None
+    return steps
 
 
 def _kernel(
