@@ -8,15 +8,12 @@ from numpy.typing import NDArray
 from ..ops.elementwise import Add, Maximum, Minimum, Mul
 from .quantize_numbers import INT32_MAX, Integers, Step, shift_by
 
-SHIFT = 24
-"""The last one: 8 bits are left of 32."""
-
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """(((a * factors[0] >> middle) * factors[1] >> middle) * ... + constant) >> SHIFT.
+    """((a * factors[0] >> middle) * factors[1] >> middle) * ..., with a = sum - origin.
 
-    a = sum - origin. Numbers are (C, T): T chains for each of C channels. Factors are positive, so
+    Numbers are (C, T): T chains for each of C channels. Factors are positive, so
     that the result never falls as the sum grows.
     """
 
@@ -49,7 +46,10 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """One chain for each of C channels, whose sums are clipped before; numbers are (C,)."""
+    """clip((chain + constant) >> shift) for each of C channels, whose sums are clipped before.
+
+    Numbers are (C,); results lie from `bottom` to `top`.
+    """
 
     least: Integers
     greatest: Integers
@@ -57,16 +57,20 @@ class Cascade:
     factors: tuple[Integers, ...]
     middle: int
     constant: Integers
+    shift: int
+    bottom: int
+    top: int
 
     def result(self, sums: Integers) -> Integers:
         """Return the results of sums (C, N)."""
         factors = tuple(factor[:, None] for factor in self.factors)
         chain = Chain(self.origin[:, None], factors, self.middle)
         clipped = np.clip(sums, self.least[:, None], self.greatest[:, None])
-        return (chain.product(clipped)[:, 0] + self.constant[:, None]) >> SHIFT
+        value = (chain.product(clipped)[:, 0] + self.constant[:, None]) >> self.shift
+        return np.clip(value, self.bottom, self.top)
 
     def steps(self, shape: tuple[int, ...], offset: Integers) -> list[Step]:
-        """Return it as steps on numbers which, plus `offset`, are the sums.
+        """Return it as steps on numbers which, plus `offset`, are the sums; the last clip not.
 
         Its own numbers, one for each channel, get a shape.
         """
@@ -82,4 +86,4 @@ class Cascade:
         for index, factor in enumerate(self.factors):
             steps += shift_by(self.middle) if index else []
             steps.append(Step(Mul(), operand(factor)))
-        return [*steps, Step(Add(), operand(self.constant)), *shift_by(SHIFT)]
+        return [*steps, Step(Add(), operand(self.constant)), *shift_by(self.shift)]

@@ -94,8 +94,13 @@ def _planes(
     reached, below = tight
     least = results[reached] * (1 << shift) - (first * a[reached] + second * b[reached])
     above = (results[below] + 1) * (1 << shift) - (first * a[below] + second * b[below])
-    limit = np.iinfo(np.int64).max >> 2
-    low, high = least.max(axis=1, initial=-limit), above.min(axis=1, initial=limit) - 1
+    free = np.full(len(first), INT32_MAX)
+    low = least.max(axis=1) if reached.size else -free
+    high = above.min(axis=1) - 1 if below.size else free
+    if reached.size and not below.size:
+        high = low + (1 << shift)
+    if below.size and not reached.size:
+        low = high - (1 << shift)
     constant = np.clip((low + high) >> 1, -INT32_MAX, INT32_MAX)
     order = np.argsort(low - high)[:PROVED]
     return [Plane(int(first[i, 0]), int(second[i, 0]), int(constant[i]), shift, 0) for i in order]

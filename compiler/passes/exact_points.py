@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact_chain import SHIFT, Chain
+from .exact_chain import Chain
 from .exact_staircase import Staircase
 from .quantize_numbers import Integers, Reals
 
+SHIFTS = 24, 22
+"""The chain's last one: 8 bits are left of 32, or 10 where a unit is worth more than HALF."""
+HALF = 0.5
 SEGMENTS = 16
 """Parts of a staircase, of each of which the points with the least margin are tried first."""
 BEYOND = 0.125
@@ -21,7 +24,7 @@ BISECTIONS = 48
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Sums (C, P), and the result times 2**SHIFT to reach there, or to stay below."""
+    """Sums (C, P), and what to reach there, or to stay below: results times 2**shift."""
 
     sums: Integers
     bounds: Integers
@@ -47,27 +50,31 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """All that a chain has to satisfy on the sums `least` to `greatest`, (C,).
+    """All that a chain has to satisfy to be `stairs` on the sums `least` to `greatest`, (C,).
 
     Below and above these the results are those at the ends. `slope`, (C,), is that of the line,
-    in units of 2**-SHIFT, which passes all points with the most room; those that it passes
-    most tightly come first.
+    in units of 2**-shift, which passes all points with the most room; those that it passes
+    most tightly come first. `shift` is the chain's last.
     """
 
+    stairs: Staircase
     least: Integers
     greatest: Integers
     reached: Points
     below: Points
     slope: Reals
+    shift: int
 
     @classmethod
     def of(cls, stairs: Staircase, slope: Reals) -> "Bounds":
         """Return the bounds of a staircase, whose slope is about `slope`, (C,)."""
+        shift = SHIFTS[int(slope.max() > HALF)]
         least, greatest = _ends(stairs, (BEYOND / slope).astype(np.int64))
-        reached, below = _points(stairs, least, greatest)
-        line, constant = _line(reached, below, slope * (1 << SHIFT))
+        beyond = np.where(slope > HALF, np.ceil(slope), 0).astype(np.int64)
+        reached, below = _points(stairs, least, greatest, beyond, shift)
+        line, constant = _line(reached, below, slope * (1 << shift))
         reached, below = reached.sorted(line, constant), below.sorted(line, constant)
-        return cls(least, greatest, reached, below, line)
+        return cls(stairs, least, greatest, reached, below, line, shift)
 
     def constants(
         self, chain: Chain, channels: Integers, points: int | None = None
@@ -102,20 +109,23 @@ def _steps(stairs: Staircase, low: Integers, high: Integers) -> NDArray[np.bool_
     return (stairs.first > low[:, None]) & (stairs.first <= high[:, None])
 
 
-def _points(stairs: Staircase, least: Integers, greatest: Integers) -> tuple[Points, Points]:
+def _points(
+    stairs: Staircase, least: Integers, greatest: Integers, beyond: Integers, shift: int
+) -> tuple[Points, Points]:
     """Return where a result has to be reached, and where one must not be.
 
-    At the ends, too: the first result has to be reached, the one after the last must not be.
+    At the ends, too: the first result has to be reached, the one after the last must not be, or
+    those so far beyond, (C,), which a unit of the sum may step over, and which are clipped.
     """
     steps = _steps(stairs, least, greatest)
     results = np.arange(stairs.first.shape[1], dtype=np.int64) + stairs.bottom + 1
     ends = np.stack([least, greatest], axis=1)
     lowest, highest = np.hsplit(ends, 2)
-    first, last = np.hsplit(stairs.result(ends), 2)
+    first, last = np.hsplit(stairs.result(ends) + np.stack([-beyond, beyond], axis=1), 2)
 
     def points(sums: Integers, end: Integers, result: Integers) -> Points:
         sums, bounds = np.where(steps, sums, end), np.where(steps, results, result)
-        return Points(np.append(sums, end, 1), np.append(bounds, result, 1) << SHIFT)
+        return Points(np.append(sums, end, 1), np.append(bounds, result, 1) << shift)
 
     return points(stairs.first, lowest, first), points(stairs.first - 1, highest, last + 1)
 

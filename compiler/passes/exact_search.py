@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .exact_chain import SHIFT, Cascade, Chain
+from .exact_chain import Cascade, Chain
 from .exact_points import Bounds
 from .exact_staircase import Function, Staircase, staircase
 from .quantize_numbers import INT32_MAX, Integers, Reals
@@ -35,8 +35,10 @@ TRIALS = ((16, 16), (96, 1))
 NONE = np.iinfo(np.int64).min
 
 
-def exact(stairs: Staircase, slope: Reals) -> tuple[Cascade, int]:
+def exact(stairs: Staircase, slope: Reals) -> tuple[Cascade, int] | None:
     """Return the shortest cascade that is the staircase, or the nearest one that was found.
+
+    None when 32 bits hold none.
 
     Parameters
     ----------
@@ -57,19 +59,19 @@ def exact(stairs: Staircase, slope: Reals) -> tuple[Cascade, int]:
         search = _Search(bounds, count, middle)
         search.run()
         cascade = search.cascade()
+        if cascade is None:
+            continue
         differing = difference(cascade.result, stairs)
         if found is None or differing < found[1]:
             found = cascade, differing
         if not differing:
             break
-    assert found is not None
     return found
 
 
 def difference(function: Function, stairs: Staircase) -> int:
     """Return by how much the results of a function that never falls differ, over all sums."""
-    top = stairs.bottom + stairs.first.shape[1]
-    found = staircase(function, stairs.low, stairs.high, stairs.bottom, top)
+    found = staircase(function, stairs.low, stairs.high, stairs.bottom, stairs.top)
     return int(found.apart(stairs).sum())
 
 
@@ -103,17 +105,28 @@ class _Search:
             if not left.size or left.size > wanted + FEW:
                 break
 
-    def cascade(self) -> Cascade:
-        """Return the best chains."""
-        least, greatest = self.bounds.least, self.bounds.greatest
-        factors = tuple(self.factors)
-        return Cascade(least, greatest, self.origin, factors, self.middle, self.constant)
+    def cascade(self) -> Cascade | None:
+        """Return the best chains; None when 32 bits hold none for some channel."""
+        if (self.room == NONE).any():
+            return None
+        bounds = self.bounds
+        return Cascade(
+            least=bounds.least,
+            greatest=bounds.greatest,
+            origin=self.origin,
+            factors=tuple(self.factors),
+            middle=self.middle,
+            constant=self.constant,
+            shift=bounds.shift,
+            bottom=bounds.stairs.bottom,
+            top=bounds.stairs.top,
+        )
 
     def _round(self, left: Integers) -> None:
         """Draw factors, and try those with the best slopes, on the channels `left`."""
         bounds = self.bounds
         slope = bounds.slope[left][:, None]
-        farthest = (FARTHEST_ORIGIN * (1 << SHIFT) / slope).astype(np.int64)
+        farthest = (FARTHEST_ORIGIN * (1 << bounds.shift) / slope).astype(np.int64)
         reach = ((bounds.greatest - bounds.least + 1) >> 1)[left][:, None] + farthest
         factors = self._factors(slope, reach)
         for _ in range(ORIGINS if self.count > 1 else 1):

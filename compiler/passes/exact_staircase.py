@@ -39,6 +39,11 @@ class Staircase:
     first: Integers
 
     @property
+    def top(self) -> int:
+        """The greatest result."""
+        return self.bottom + self.first.shape[1]
+
+    @property
     def sums(self) -> int:
         """How many sums there are, in all channels together."""
         return int((self.high - self.low + 1).sum())

@@ -25,7 +25,7 @@ from .qdq_qlinear import is_average
 from .quantize_choose import half_even
 from .quantize_emit import IntegerSum
 from .quantize_groups import Group
-from .quantize_numbers import Integers, Reals, Requantization, Step, Sum, Term, check, follow
+from .quantize_numbers import Integers, Reals, Requantization, Step, Steps, Sum, Term, check
 
 NEARLY = 0.25
 """How far a bias, divided by the scale of its sum, may be from the integer that it was."""
@@ -76,25 +76,37 @@ def requantization(
     rows = slope.size
     low, high = ((end + offset).reshape(rows, -1) for end in (sums.low, sums.high))
     stairs = staircase(function, low.min(axis=1), high.max(axis=1), total.low, total.high)
-    halves = _halves(stairs, y, total)
-    if halves is not None:
-        first, *rest = halves
-        both = [Step(Add(), offset + first.operand), *rest]
-        found, differing = check(total, both, None), 0
-    else:
-        cascade, differing = exact(stairs, slope.reshape(-1))
-        found = check(total, cascade.steps(slope.shape, offset), None)
-    return None if found is None else (found, Agreement(group.layer, stairs.sums, differing))
+    ways = [_halves(stairs, y, total, offset)]
+    if ways[0] is None or ways[0][1]:
+        searched = exact(stairs, slope.reshape(-1))
+        if searched is not None:
+            ways.append((searched[0].steps(slope.shape, offset), searched[1]))
+    for steps, differing in sorted((way for way in ways if way), key=lambda way: way[1]):
+        found = check(total, steps, None)
+        if found is not None:
+            return found, Agreement(group.layer, stairs.sums, differing)
+    return None
 
 
-def _halves(stairs: Staircase, y: Tensor, total: Sum) -> list[Step] | None:
-    """Return the steps that send halves to even, the first an addition, if they are the stairs."""
-    low, high = stairs.low.min(), stairs.high.max()
-    shifted = Term(low, high, total.acc.factor)
-    steps = half_even(Sum(shifted, (), np.asarray(float(y.zero_point)), total.low, total.high))
-    if steps is None or difference(lambda sums: follow(steps, sums), stairs):
+def _halves(stairs: Staircase, y: Tensor, total: Sum, offset: Integers) -> tuple[Steps, int] | None:
+    """Return the steps that send halves to even, and by how much they differ; None of other sums.
+
+    The stairs are those of the sums plus an offset.
+    """
+    sums = Term(stairs.low.min(), stairs.high.max(), total.acc.factor)
+    shifted = Sum(sums, (), np.asarray(float(y.zero_point)), total.low, total.high)
+    found = half_even(shifted)
+    if found is None:
         return None
-    return steps
+    differing = difference(partial(_follow, found.steps), stairs)
+    return [Step(Add(), offset), *found.steps], differing
+
+
+def _follow(steps: Steps, sums: Integers) -> Integers:
+    for step in steps:
+        assert isinstance(step, Step)
+        (sums,) = step.op.evaluate(sums, step.operand)
+    return sums
 
 
 def _kernel(

@@ -82,14 +82,6 @@ class Requantization:
     error: float
 
 
-def follow(steps: Steps, value: Integers) -> Integers:
-    """Return what steps without addends make of integers, in 64 bits."""
-    for step in steps:
-        assert isinstance(step, Step)
-        (value,) = step.op.evaluate(value, step.operand)
-    return value
-
-
 def shift_by(count: int) -> list[Step]:
     """Return the step >> count; none for 0."""
     return [Step(ShiftRight(), np.asarray(count))] if count else []
