@@ -22,35 +22,35 @@ def grant_fetch(m: State, t: Clock, cycle: int) -> None:
     t.fetch_data[t.bursts & _SLOTS] = request(t, FETCH, cycle, words)
     t.bursts += 1
     _ask(m, t, cycle + 1)
-    dispatch(m, t, cycle)
+    dispatch(m, t)
 
 
 @compiled
-def dispatch(m: State, t: Clock, now: int) -> None:
-    """Hand over all instructions that have been asked for, up to one whose queue is full.
-
-    Those that waited for room until `now` go from the next cycle on; words arrive after it anyway.
-    """
+def dispatch(m: State, t: Clock) -> None:
+    """Hand over all instructions that have been asked for, up to one whose queue is full."""
     asked = min(t.bursts * FETCH_BURST, m.count)
-    heads, depth, shift = int64s(m.heads), m.command_depth, m.bus_shift
-    index, cycle = t.fetched, max(t.dispatched_at, now)
+    heads, depth, shift, left_shift = int64s(m.heads), m.command_depth, m.bus_shift, t.left_shift
+    left, left_mask = int64s(t.left), (1 << left_shift) - 1
+    index, cycle = t.fetched, t.dispatched_at
+    t.full = 0
     while index < asked:
         unit = heads[2 * index + HEAD] & MASK
         dispatched = m.dispatched[unit]
         waiting = dispatched - m.started[unit]
         if waiting >= depth:
+            t.full = 1 << unit
             break
         if waiting == 0:
-            t.stale |= 1 << unit
+            t.awake |= 1 << unit
         m.dispatched[unit] = dispatched + 1
         place = index & (FETCH_BURST - 1)
-        arrival = t.fetch_data[(index // FETCH_BURST) & _SLOTS] + (
-            (place * _BYTES + _BYTES - 1) >> shift
-        )
-        cycle = max(cycle, arrival) + 1
+        slot = (index // FETCH_BURST) & _SLOTS
+        arrival = t.fetch_data[slot] + ((place * _BYTES + _BYTES - 1) >> shift)
+        room = left[(unit << left_shift) + ((dispatched - depth) & left_mask)]
+        cycle = max(cycle, arrival, room) + 1
         heads[2 * index + TIME] = cycle + 1
         if place == FETCH_BURST - 1:
-            t.drained_at[(index // FETCH_BURST) & _SLOTS] = cycle + 1
+            t.drained_at[slot] = cycle + 1
         index += 1
     if index > t.fetched:
         t.fetched, t.dispatched_at = index, cycle

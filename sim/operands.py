@@ -39,13 +39,18 @@ def operand_hits(row: Ints, uops: Ints) -> int:
 
 @compiled
 def _zeros(constant: int, by_out: int, outs: int, by_inner: int, inners: int) -> int:
-    """Count the iterations in which constant + out * by_out + inner * by_inner is 0."""
-    count = 0
-    for out in range(outs):
-        rest = -(constant + out * by_out)
-        if by_inner == 0:
-            if rest == 0:
+    """Count the iterations in which constant + out * by_out + inner * by_inner is 0.
+
+    Division is slow, so an `out` is looked at only where some inner iteration comes at least near.
+    """
+    if by_inner < 0:
+        constant, by_out, by_inner = -constant, -by_out, -by_inner
+    count, rest, far = 0, -constant, by_inner * (inners - 1)
+    for _ in range(outs):
+        if 0 <= rest <= far:
+            if by_inner == 0:
                 count += inners
-        elif rest % by_inner == 0 and 0 <= rest // by_inner < inners:
-            count += 1
+            elif rest % by_inner == 0:
+                count += 1
+        rest -= by_out
     return count
