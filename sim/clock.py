@@ -22,6 +22,9 @@ NEVER = constant(1 << 62)
 # Who reads memory: two of the units, under their own numbers, and fetch
 FETCH, READERS = constant(2), 3
 
+FETCH_UNIT = constant(UNITS)
+"""Where fetch stands in what is kept by unit, and for fetch."""
+
 # What a unit spends its cycles on: columns of `spent`
 BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
 SPENT = 7
@@ -35,14 +38,15 @@ _queues = (np.int64, len(TOKEN_QUEUES))
 CLOCK = np.dtype(
     [
         ("latency", _int),
-        ("awake", _int),  # a bit by unit, and one for fetch: what it waited for may have come
+        ("awake", _int, UNITS + 1),  # by unit, and for fetch: what it waited for may have come
         # fetch
         ("fetched", _int),  # instructions handed to command queues
         ("dispatched_at", _int),  # cycle of the last one
         ("bursts", _int),  # granted
         ("fetch_data", _int, FETCH_BUFFER_BURSTS),  # cycle of a burst's first word
         ("drained_at", _int, FETCH_BUFFER_BURSTS),  # cycle after the dispatch of its last
-        ("full", _int),  # a bit by unit: the command queue that the next instruction waits for
+        ("wake_at", *_units),  # how many instructions have to start for fetch to go on
+        ("ask_from", _int),  # while fetch is awake: cycle before which it does not ask
         # command queues: when the instruction in each place left it
         ("left", _int),  # address, int64 (3, 1 << left_shift)
         ("left_shift", _int),
@@ -129,6 +133,7 @@ def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     t["written_at"] = -1
     t["micro_ops_at"] = NEVER
     t["request_at"] = NEVER
+    t["ask_from"] = t["wake_at"] = NEVER
     t["request_at"][FETCH] = 0
     t["pushed"] = m["tokens"]
     t["left"], t["left_shift"] = times.left.ctypes.data, left_shift

@@ -1,8 +1,10 @@
 """How often a tensor ALU micro-op finds its source in the operand register. Compiled."""
 
 from .columns import DST_IN, DST_OUT, ITER_IN, ITER_OUT, SRC_IN, SRC_OUT, UOP_BEGIN, UOP_END
-from .jit import compiled
+from .jit import compiled, constant
 from .state import Ints
+
+_ZERO, _ONE = constant(0), constant(1)
 
 
 @compiled
@@ -33,7 +35,7 @@ def operand_hits(row: Ints, uops: Ints) -> int:
     back = (inners - 1) * row[SRC_IN]
     if src + row[SRC_OUT] == last_src + back:
         apart = last_dst + (inners - 1) * row[DST_IN] - src - row[SRC_OUT]
-        hits += outs - 1 - _zeros(apart, by_out, outs - 1, 0, 1)
+        hits += outs - 1 - _zeros(apart, by_out, outs - 1, _ZERO, _ONE)
     return hits
 
 

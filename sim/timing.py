@@ -16,7 +16,7 @@ from ..isa.costs import (
 )
 from ..isa.instructions import Opcode
 from .channel import write
-from .clock import BUSY, FETCH, NEVER, NO_INSTRUCTION, Clock
+from .clock import BUSY, FETCH, FETCH_UNIT, NEVER, NO_INSTRUCTION, Clock
 from .columns import (
     ACTION,
     ALU,
@@ -34,12 +34,12 @@ from .columns import (
 )
 from .decode import micro_ops, row_at
 from .faults import DEADLOCK, OK
-from .fetch import dispatch, grant_fetch
-from .jit import compiled, entry, inlined
+from .fetch import dispatch, grant_fetch, leave_queue
+from .jit import compiled, entry, inlined, merged
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
-from .queues import COMPUTE, LOAD, MASK, STORE, UNITS
+from .queues import COMPUTE, LOAD, STORE, UNITS
 from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address
@@ -47,7 +47,6 @@ from .units import earliest_start, end_those_written, may_start, pop_tokens
 
 _LOAD, _STORE, _ALU = int(Opcode.LOAD), int(Opcode.STORE), int(Opcode.ALU)
 _RING, _RESPONSES = IN_FLIGHT - 1, BURSTS_IN_FLIGHT - 1
-_FETCH_AWAKE = 1 << UNITS
 _AT_A_TIME = 255
 """Grants between two times that effects are looked after, a mask: rarely, because one kind of work
 at a time is faster."""
@@ -60,16 +59,27 @@ def run_timed(m: State, t: Clock) -> int:
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = t.to_apply[unit] = m.first[unit]
         m.opcode[unit] = -1
-    steps = 0
+    steps, looked = 0, -1
     while True:
-        while t.awake:
-            for unit in range(UNITS):
-                if t.awake >> unit & 1:
-                    t.awake &= ~(1 << unit)
-                    _advance(m, t, unit)
-            if t.awake == _FETCH_AWAKE:
-                t.awake = 0
+        moving = True
+        while moving:
+            moving = False
+            if t.awake[LOAD]:
+                t.awake[LOAD] = 0
+                _advance(m, t, LOAD)
+                moving = True
+            if t.awake[COMPUTE]:
+                t.awake[COMPUTE] = 0
+                _advance(m, t, COMPUTE)
+                moving = True
+            if t.awake[STORE]:
+                t.awake[STORE] = 0
+                _advance(m, t, STORE)
+                moving = True
+            if t.awake[FETCH_UNIT] and not moving:
+                t.awake[FETCH_UNIT] = 0
                 dispatch(m, t)
+                moving = True
         granted = min(t.request_at[LOAD], t.request_at[COMPUTE], t.request_at[FETCH])
         if granted != NEVER:
             granted = max(granted, t.request_free)
@@ -80,20 +90,20 @@ def run_timed(m: State, t: Clock) -> int:
             if code != OK:
                 return code
         if until == NEVER:
-            break
-        if until == t.micro_ops_at:
+            if t.fetched == looked:
+                break
+            looked = t.fetched
+            t.awake[FETCH_UNIT] = 1
+        elif until == t.micro_ops_at:
             t.micro_ops_at = NEVER
-            t.awake |= 1 << COMPUTE
+            t.awake[COMPUTE] = 1
         elif t.request_at[FETCH] <= granted:
             grant_fetch(m, t, granted)
         else:
-            reader, other = LOAD, COMPUTE
-            if t.request_at[COMPUTE] <= granted:
-                reader, other = COMPUTE, LOAD
-            until = min(t.micro_ops_at, t.request_at[FETCH], t.request_at[other])
-            if grant_load(m, t, reader, granted, until):
-                _written(m, t, reader)
-                t.awake |= 1 << reader
+            reader = COMPUTE if t.request_at[COMPUTE] <= granted else LOAD
+            if grant_load(m, t, reader, granted, _until(t, reader)):
+                _written(t, reader)
+                t.awake[reader] = 1
     done = t.fetched == m.count
     for unit in range(UNITS):
         done = done and m.ended[unit] == m.dispatched[unit]
@@ -124,44 +134,64 @@ def _apply(m: State, t: Clock, cycle: int) -> int:
             return code
 
 
-@compiled
+@merged
 def _advance(m: State, t: Clock, unit: int) -> None:
     """Start the unit's instructions in order, up to one for which something is still open."""
-    unit &= MASK
     heads = int64s(m.heads)
-    if m.ended[unit] < t.written[unit]:
-        end_those_written(m, t, unit)
     while True:
+        if m.ended[unit] < t.written[unit]:
+            end_those_written(m, t, unit)
         index = m.to_start[unit]
         if index < 0 or t.front_free[unit] == NEVER:
             break
         head, seen = heads[2 * index + HEAD], heads[2 * index + TIME]
-        if seen == NEVER or not may_start(m, t, unit, head):
+        if seen == NEVER:
+            t.awake[FETCH_UNIT], t.ask_from = 1, 0
+            break
+        if not may_start(m, t, unit, head):
             break
         cycle, row = earliest_start(m, t, unit, head, seen), row_at(m, index)
         opcode = head >> OPCODE_SHIFT & OPCODE_MASK
-        if opcode == _ALU and _needs_micro_ops(m, row) and cycle > t.applied_until:
+        if (
+            unit == COMPUTE
+            and opcode == _ALU
+            and _needs_micro_ops(m, row)
+            and cycle > t.applied_until
+        ):
             t.micro_ops_at = cycle
             break
         pop_tokens(m, t, unit, head, cycle)
-        number = m.started[unit]
-        int64s(t.left)[(unit << t.left_shift) + (number & ((1 << t.left_shift) - 1))] = cycle
+        leave_queue(m, t, unit, cycle)
         if t.starts:
             int64s(t.starts)[index] = cycle
-        m.started[unit] = number + 1
         m.opcode[unit] = opcode
         m.to_start[unit] = head >> NEXT_SHIFT
         t.started_at[unit] = cycle
-        if opcode == _LOAD:
+        if unit == LOAD or (unit == COMPUTE and opcode == _LOAD):
             begin_load(m, t, unit, row, cycle)
-        elif opcode == _STORE:
+            if t.request_at[unit] != NEVER:
+                granted, until = max(t.request_at[unit], t.request_free), _until(t, unit)
+                if granted < until and _alone(t, unit):
+                    grant_load(m, t, unit, granted, until)
+        elif unit == STORE:
             _begin_store(m, t, row, cycle)
         else:
             _begin_compute(m, t, row, cycle)
         if t.front_free[unit] != NEVER:
-            _written(m, t, unit)
-    if t.full >> unit & 1:
-        t.awake |= _FETCH_AWAKE
+            _written(t, unit)
+
+
+@inlined
+def _until(t: Clock, reader: int) -> int:
+    """Return the cycle before which no other reader has a request, as far as is known."""
+    known = min(t.micro_ops_at, t.request_at[FETCH], t.request_at[COMPUTE - reader])
+    return min(known, t.ask_from)
+
+
+@inlined
+def _alone(t: Clock, unit: int) -> bool:
+    """Whether nothing else can go on, so that only known requests compete."""
+    return (t.awake[COMPUTE - unit] | t.awake[STORE]) == 0
 
 
 @inlined
@@ -170,14 +200,12 @@ def _needs_micro_ops(m: State, row: Ints) -> bool:
     return row[ACTION] == ALU and row[USE_IMM] == 0 and m.acc_read_ports == 1
 
 
-@compiled
-def _written(m: State, t: Clock, unit: int) -> None:
-    """Note when the unit's newest instruction has written all, and end what can end."""
-    unit &= MASK
+@inlined
+def _written(t: Clock, unit: int) -> None:
+    """Note when the unit's newest instruction has written all."""
     t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
     t.written_ring[unit, t.written[unit] & _RING] = t.written_at[unit]
     t.written[unit] += 1
-    end_those_written(m, t, unit)
 
 
 @compiled
@@ -193,7 +221,7 @@ def _begin_store(m: State, t: Clock, row: Ints, start: int) -> None:
     t.written_at[STORE] = max(t.written_at[STORE], written)
 
 
-@compiled
+@merged
 def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
     """GEMM, ALU and FINISH."""
     action, first = row[ACTION], start + ISSUE_SETUP

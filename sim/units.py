@@ -13,7 +13,7 @@ from .clock import (
     Clock,
 )
 from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TIME, TOKENS_SHIFT
-from .jit import compiled, inlined
+from .jit import inlined, merged
 from .pointers import int64s, skip
 from .queues import CONSUMER, MASK, POPPED, PRODUCER, PUSHED
 from .state import Ints, State
@@ -57,12 +57,12 @@ def earliest_start(m: State, t: Clock, unit: int, head: int, seen: int) -> int:
     """
     place = m.started[unit] & _RING
     cycle = _wait(t, unit, NO_INSTRUCTION, t.front_free[unit], seen)
+    written, ended = t.written_ring[unit, place], t.end_ring[unit, place]
     if head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]:
-        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
-        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
-    else:
-        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_ring[unit, place] + 1)
-        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.end_ring[unit, place])
+        written, ended = t.written_at[unit], t.ended_at[unit]
+    if ended > cycle:
+        cycle = _wait(t, unit, _drain(m, unit), cycle, written + 1)
+        cycle = _wait(t, unit, TOKEN_FULL, cycle, ended)
     for side in range(2):
         if head >> (TOKENS_SHIFT + side) & 1:
             q = _POPPED[unit, side] & MASK
@@ -78,8 +78,9 @@ def _drain(m: State, unit: int) -> int:
 
 @inlined
 def _wait(t: Clock, unit: int, cause: int, cycle: int, until: int) -> int:
-    t.spent[unit, cause] += max(until - cycle, 0)
-    return max(cycle, until)
+    later = max(cycle, until)
+    t.spent[unit, cause] += later - cycle
+    return later
 
 
 @inlined
@@ -98,13 +99,12 @@ def pop_tokens(m: State, t: Clock, unit: int, head: int, cycle: int) -> None:
             _place(t, q, t.popped[q])[_ROOM] = cycle + 1
             t.popped[q] += 1
             if m.ended[giver] < t.written[giver]:
-                t.awake |= 1 << giver
+                t.awake[giver] = 1
 
 
-@compiled
+@merged
 def end_those_written(m: State, t: Clock, unit: int) -> None:
     """End the unit's instructions in order, up to one whose tokens find no room yet."""
-    unit &= MASK
     heads = int64s(m.heads)
     ended, written, cycle = m.ended[unit], t.written[unit], t.ended_at[unit]
     index = m.to_end[unit]
@@ -128,7 +128,7 @@ def end_those_written(m: State, t: Clock, unit: int) -> None:
                 q = _PUSHED[unit, side] & MASK
                 _place(t, q, t.pushed[q])[_THERE] = cycle
                 t.pushed[q] += 1
-                t.awake |= 1 << _CONSUMER[q]
+                t.awake[_CONSUMER[q] & MASK] = 1
         t.end_ring[unit, ended & _RING] = t.ended_at[unit] = cycle
         heads[2 * index + TIME] = cycle
         ended += 1
