@@ -21,6 +21,11 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(error_model="numpy")(function))
 
 
+def merged(function: F) -> F:
+    """Compile into the functions that call it: for what is called at one place, often."""
+    return cast(F, numba.njit(error_model="numpy", forceinline=True)(function))
+
+
 def inlined(function: F) -> F:
     """Copy into the functions that call it, before they are compiled: for what is small."""
     return cast(F, numba.njit(error_model="numpy", inline="always")(function))
