@@ -12,8 +12,9 @@ from typing import Any
 import typer
 
 from ..isa.config import nearest
+from .interruption import answered
 from .options import UsageError
-from .output import print_line
+from .output import print_line, progress
 
 BAD_INPUT = 2
 BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -39,6 +40,7 @@ SUBCOMMANDS = (
     Subcommand("verilog", "Write the accelerator as Verilog."),
     Subcommand("doctor", "List the engines and toolchains of this machine, and what is missing."),
 )
+NAMES = [row.name for row in SUBCOMMANDS]
 
 
 class _Raised(Exception):
@@ -52,7 +54,13 @@ class _Raised(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    status = _run(words)
+
+    def answer() -> None:
+        progress().show_cursor()
+        _status(_name(words), KeyboardInterrupt())
+
+    with answered(answer, INTERRUPTED):
+        status = _run(words)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -63,12 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(words: Sequence[str]) -> int:
-    asked = next((word for word in words if not word.startswith("-")), None)
-    names = [row.name for row in SUBCOMMANDS]
-    name = f"vtakit {asked}" if asked in names else "vtakit"
+    asked, name = _asked(words), _name(words)
     try:
-        if asked is not None and asked not in names:
-            raise UsageError(f"{asked!r} is no subcommand{nearest(asked, names)}")
+        if asked is not None and asked not in NAMES:
+            raise UsageError(f"{asked!r} is no subcommand{nearest(asked, NAMES)}")
         application = _application(asked)
         result = application(list(words), prog_name="vtakit", standalone_mode=False)
     except _Raised as raised:
@@ -78,6 +84,16 @@ def _run(words: Sequence[str]) -> int:
     except BaseException as error:
         return _status(name, error)
     return result if isinstance(result, int) else 0
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _name(words: Sequence[str]) -> str:
+    """Return what its messages begin with."""
+    asked = _asked(words)
+    return f"vtakit {asked}" if asked in NAMES else "vtakit"
 
 
 def _application(asked: str | None) -> typer.Typer:

@@ -62,7 +62,9 @@ class VectorUnit(wiring.Component):
         m.d.comb += self.acc.index.eq(Mux(step.source, step.src, step.dst))
 
         # Stage 4: what was read, or what stage 5 is about to write there; then the operation.
-        valid, source, what = Signal(), Signal(), Signal.like(step.what)
+        valid = Signal()
+        source = Signal()
+        what = Signal.like(step.what)
         retire = Signal(IN_FLIGHT)
         m.d.sync += [
             valid.eq(step.valid & step.what.alu),
@@ -98,7 +100,8 @@ class VectorUnit(wiring.Component):
 
     def _read(self, m: Module, port: Interface) -> Value:
         """Return in stage 4 the tile whose index `port` has in stage 3."""
-        address, tile = Signal.like(port.index), Signal.like(port.data)
+        address = Signal.like(port.index)
+        tile = Signal.like(port.data)
         if port is self.acc:
             self._address = address
         m.d.sync += address.eq(port.index)
@@ -129,7 +132,8 @@ def _operate(m: Module, operation: Value, x: Value, y: Value, name: str) -> Valu
 
 def _shifted(m: Module, x: Signal, count: Signal, name: str) -> Value:
     """Return x >> count, arithmetic, for every signed count: one shifter, mirrored for the left."""
-    left, fill = count[-1], Signal(name=f"{name}_fill")
+    left = count[-1]
+    fill = Signal(name=f"{name}_fill")
     distance = Signal(LANE_BITS, name=f"{name}_distance")
     straight, shifted = (Signal(LANE_BITS, name=f"{name}_{what}") for what in ("in", "shifted"))
     bits = LANE_BITS.bit_length() - 1

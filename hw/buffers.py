@@ -126,7 +126,8 @@ class AccBuffer(wiring.Component):
         """Put a bus word together from all banks, or take it out of an element."""
         out = self.out
         first, line = bank_of(shape, out.index), line_of(shape, out.index)
-        back, chunk = Signal.like(first), Signal.like(out.chunk)
+        back = Signal.like(first)
+        chunk = Signal.like(out.chunk)
         with m.If(out.en):
             m.d.sync += [back.eq(-first), chunk.eq(out.chunk)]
         for number, port in enumerate(ports):

@@ -157,7 +157,9 @@ class Core(wiring.Component):
     def _hand_over(self, m: Module, fetch: Fetch, sequencers: dict[Unit, Sequencer]) -> Interface:
         """Hand each instruction to its unit; return what is wrong with the one that cannot be."""
         m.submodules.check = check = Check(self.config)
-        command, sound, fault = fetch.command, Signal(), Signal(Fault)
+        command = fetch.command
+        sound = Signal()
+        fault = Signal(Fault)
         m.d.comb += [
             check.insn.eq(command.payload.insn),
             check.last.eq(fetch.last),
@@ -188,8 +190,12 @@ class Core(wiring.Component):
     ) -> Value:
         """Start, finish, and stop for an error; return whether all is to halt."""
         control, status, error = registers.control, registers.status, registers.error
-        busy, halting, forget = Signal(), Signal(), Signal()
-        begins, quiet, stuck = Signal(), Signal(), Signal()
+        busy = Signal()
+        halting = Signal()
+        forget = Signal()
+        begins = Signal()
+        quiet = Signal()
+        stuck = Signal()
         units = list(sequencers.values())
         waits = fetch.command.valid & ~fetch.command.ready
         m.d.comb += [

@@ -87,7 +87,8 @@ class Fetch(wiring.Component):
         behind = Signal(INDEX_BITS)  # instructions after those of the next burst
         words = Signal(range(BURST_BYTES // self.config.bus_bytes + 1))  # of the next burst
         held = Signal(range(FETCH_BUFFER_BURSTS + 1))  # bursts asked for and not all handed on
-        granted, stands = Signal(), Signal()
+        granted = Signal()
+        stands = Signal()
         wanted = (words != 0) & (held != FETCH_BUFFER_BURSTS)
         m.d.comb += [
             request.valid.eq(wanted & (~self.halt | stands)),
@@ -132,9 +133,12 @@ class Fetch(wiring.Component):
 
         arriving = Signal(INDEX_BITS)  # the first instruction of the next word
         chunk = Signal(range(chunks))
-        whole, taken, failed = Signal(), Signal(), Signal()
+        whole = Signal()
+        taken = Signal()
+        failed = Signal()
         ready = Signal(range(held + together))  # instructions that can be handed on
-        index, left = Signal(INDEX_BITS), Signal(INDEX_BITS)
+        index = Signal(INDEX_BITS)
+        left = Signal(INDEX_BITS)
         line_bit = together.bit_length() - 1
         m.d.comb += [
             whole.eq(words.valid & (chunk == chunks - 1)),

@@ -114,7 +114,9 @@ class Issue(wiring.Component):
 
         # Stage 1: the instruction that issues, and the address of its micro-op.
         what: Interface = Signal(What)
-        slot, index, first = Signal.like(self.slot), Signal(INDEX_BITS), Signal()
+        slot = Signal.like(self.slot)
+        index = Signal(INDEX_BITS)
+        first = Signal()
 
         with m.If(works):
             m.d.sync += [
@@ -127,7 +129,8 @@ class Issue(wiring.Component):
                 index.eq(self.command.index),
                 first.eq(1),
             ]
-        again, issued = Signal(), Signal()  # again: the micro-op in stage 2 issues once more
+        again = Signal()  # the micro-op in stage 2 issues once more
+        issued = Signal()
         m.d.comb += [
             issued.eq(loops.valid & ~again),
             loops.step.eq(issued),
@@ -140,7 +143,8 @@ class Issue(wiring.Component):
             m.d.sync += first.eq(0)
 
         # Stage 2: the micro-op and the loops' offsets.
-        valid, second = Signal(), Signal()  # second: in its second cycle
+        valid = Signal()
+        second = Signal()  # in its second cycle
         held: Interface = Signal(
             data.StructLayout(
                 {
@@ -174,7 +178,8 @@ class Issue(wiring.Component):
         }
         m.d.comb += [sums[name].eq(uop[name] + held[name]) for name in OPERANDS]
 
-        alu, multiplies = held.what.alu, Signal()
+        alu = held.what.alu
+        multiplies = Signal()
         outside = {name: Signal(name=f"{name}_outside") for name in OPERANDS}
         m.d.comb += [
             multiplies.eq(~alu & ~held.what.reset),

@@ -73,7 +73,8 @@ class LoadEngine(wiring.Component):
         m.submodules.pads = pads = Pads()
         m.submodules.receiver = receiver = Receiver(self.config, self.memories)
         front = Signal(self._front_layout())
-        preparing, has_data = Signal(), Signal()  # preparing: in cycle s + 1
+        preparing = Signal()  # in cycle s + 1
+        has_data = Signal()
         self._take(m, front, bursts)
         self._place(m, front, pads, receiver)
         m.d.sync += preparing.eq(self.start)
@@ -88,8 +89,11 @@ class LoadEngine(wiring.Component):
         self._check(m, front, pads.start, receiver)
 
         # What waits for words: nothing, the LOAD in front alone, or earlier ones.
-        front_waits, only_front, front_ended = Signal(), Signal(), Signal()
-        pads_done, nothing_to_do = Signal(), Signal()
+        front_waits = Signal()
+        only_front = Signal()
+        front_ended = Signal()
+        pads_done = Signal()
+        nothing_to_do = Signal()
         m.d.comb += [
             only_front.eq(front_waits & ~receiver.waits_for_many),
             front_ended.eq(receiver.ended & only_front & ~preparing),
@@ -181,7 +185,8 @@ class LoadEngine(wiring.Component):
 
     def _ask(self, m: Module, bursts: Bursts) -> None:
         """Ask for the bursts; while `halt`, only for one that stands."""
-        request, stands = self.reader.request, Signal()
+        request = self.reader.request
+        stands = Signal()
         m.d.comb += [
             request.valid.eq(bursts.burst.valid & (~self.halt | stands)),
             request.payload.address.eq(bursts.burst.payload.address),
@@ -212,8 +217,11 @@ class LoadEngine(wiring.Component):
         `placed` is high in cycle s + 1 of a LOAD that has elements.
         """
         below, under = self._below(front), self._under(front)
-        kept_below, kept_under = Signal.like(below), Signal.like(under)
-        limit, checking, outside = Signal(ELEMENT_BITS), Signal(), Signal()
+        kept_below = Signal.like(below)
+        kept_under = Signal.like(under)
+        limit = Signal(ELEMENT_BITS)
+        checking = Signal()
+        outside = Signal()
         with m.Switch(front.memory):
             for memory in self.memories:
                 with m.Case(memory):

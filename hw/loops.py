@@ -85,11 +85,14 @@ class Loops(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         gemm, alu = layout(Gemm, self.config)(self.insn), layout(Alu, self.config)(self.insn)
-        begin, end = Signal.like(gemm.uop_begin), Signal.like(gemm.uop_end)
+        begin = Signal.like(gemm.uop_begin)
+        end = Signal.like(gemm.uop_end)
         inners = Signal(ITERATION_BITS)
         uops_left = Signal.like(gemm.uop_end)  # after this one, in the range
-        inners_left, outs_left = Signal(ITERATION_BITS), Signal(ITERATION_BITS)  # after this one
-        last_uop, last_inner = Signal(), Signal()
+        inners_left = Signal(ITERATION_BITS)  # after this one
+        outs_left = Signal(ITERATION_BITS)  # after this one
+        last_uop = Signal()
+        last_inner = Signal()
         m.d.comb += [
             self.any.eq((gemm.uop_end > gemm.uop_begin) & gemm.iter_out.any() & gemm.iter_in.any()),
             last_uop.eq(uops_left == 0),

@@ -57,15 +57,18 @@ class ReadChannel(wiring.Component):
         m.submodules.owners = owners = SyncFIFO(width=2, depth=BURSTS_IN_FLIGHT)
         words = Signal(range(WORDS_IN_FLIGHT + MAX_BURST_WORDS))
 
-        shown, shown_reader = Signal(), Signal(2)
-        wanted, chosen = Signal(2), Signal(2)
+        shown = Signal()
+        shown_reader = Signal(2)
+        wanted = Signal(2)
+        chosen = Signal(2)
         for number, reader in reversed(list(enumerate(readers))):
             with m.If(reader.request.valid):
                 m.d.comb += wanted.eq(number)
         m.d.comb += chosen.eq(Mux(shown, shown_reader, wanted))
         m.d.sync += [shown.eq(axi.arvalid & ~axi.arready), shown_reader.eq(chosen)]
 
-        granted, request = Signal(), Signal.like(self.fetch.request.payload)
+        granted = Signal()
+        request = Signal.like(self.fetch.request.payload)
         may_ask = (owners.r_level != BURSTS_IN_FLIGHT) & (words < WORDS_IN_FLIGHT)
         m.d.comb += granted.eq(axi.arvalid & axi.arready)
         for number, reader in enumerate(readers):
@@ -84,7 +87,9 @@ class ReadChannel(wiring.Component):
             axi.rready.eq(1),
         ]
 
-        none, owner, ended = Signal(), Signal(2), Signal()
+        none = Signal()
+        owner = Signal(2)
+        ended = Signal()
         m.d.comb += [
             none.eq(owners.r_level == 0),
             owner.eq(Mux(none, chosen, owners.r_data)),

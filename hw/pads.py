@@ -74,7 +74,9 @@ class Pads(wiring.Component):
         m = Module()
         area = self.area
         has_rows = Signal()
-        first, between, final = Signal(ELEMENT_BITS), Signal(5), Signal(ELEMENT_BITS)
+        first = Signal(ELEMENT_BITS)
+        between = Signal(5)
+        final = Signal(ELEMENT_BITS)
         m.d.comb += [
             has_rows.eq(area.y_size != 0),
             between.eq(area.left + area.right),
@@ -85,9 +87,11 @@ class Pads(wiring.Component):
             m.d.comb += [first.eq(area.above + area.under), between.eq(0), final.eq(0)]
 
         run = Signal(ELEMENT_BITS)  # elements left of this one
-        x_size, sides = Signal(ROW_BITS), Signal(5)
+        x_size = Signal(ROW_BITS)
+        sides = Signal(5)
         rows = Signal(ROW_BITS)  # runs left between rows
-        final_index, final_run = Signal(ELEMENT_BITS), Signal(ELEMENT_BITS)
+        final_index = Signal(ELEMENT_BITS)
+        final_run = Signal(ELEMENT_BITS)
         ends_run = Signal()
         m.d.comb += [
             self.any.eq((first != 0) | (between != 0) | (final != 0)),

@@ -51,8 +51,11 @@ class Queue(wiring.Component):
         write = memory.write_port()
         read = memory.read_port(transparent_for=(write,))
 
-        put, taken = Signal(), Signal()
-        tail, head, next_head = (Signal(range(self.depth)) for _ in range(3))
+        put = Signal()
+        taken = Signal()
+        tail = Signal(range(self.depth))
+        head = Signal(range(self.depth))
+        next_head = Signal(range(self.depth))
         m.d.comb += [
             self.input.ready.eq(self.level != self.depth),
             self.output.valid.eq(self.level != 0),

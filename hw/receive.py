@@ -139,7 +139,9 @@ class Receiver(wiring.Component):
         arrival = Signal.like(self.arrival)
         oldest = Signal.like(self.arrival)
         m.submodules.behind = behind = SyncFIFO(width=len(arrival.as_value()), depth=IN_FLIGHT)
-        none_behind, free, begun = behind.r_level == 0, Signal(), Signal()
+        none_behind = behind.r_level == 0
+        free = Signal()
+        begun = Signal()
         m.d.comb += [
             free.eq(~self.waits | self.ended),
             begun.eq(free & (self.put | ~none_behind)),
@@ -168,8 +170,11 @@ class Receiver(wiring.Component):
         """Bring words and pads of one buffer to its port, through a register."""
         shape, fill = BankShape(self.config, buffer), getattr(self, f"fill_{name(buffer)}")
         count = getattr(self, f"{name(buffer)}_bytes")
-        lanes, chunks, index = Signal(shape.banks), Signal(shape.chunks), Signal(shape.index_bits)
-        loaded, extend = Signal.like(count), Signal()
+        lanes = Signal(shape.banks)
+        chunks = Signal(shape.chunks)
+        index = Signal(shape.index_bits)
+        loaded = Signal.like(count)
+        extend = Signal()
         kinds = [kind for kind in self.memories if buffer_of(kind) is buffer]
         with m.If(self.words.valid), m.Switch(memory):
             for kind in kinds:

@@ -141,8 +141,11 @@ class Registers(wiring.Component):
     def _write(self, m: Module) -> None:
         """Take AW and W, in any order, and answer on B."""
         bus = self.bus
-        address, has_address = Signal(LITE_ADDRESS_BITS), Signal()
-        word, strobe, has_word = Signal(WORD_BITS), Signal(WORD_BITS // 8), Signal()
+        address = Signal(LITE_ADDRESS_BITS)
+        has_address = Signal()
+        word = Signal(WORD_BITS)
+        strobe = Signal(WORD_BITS // 8)
+        has_word = Signal()
         acts = Signal()
         m.d.comb += [
             bus.awready.eq(~has_address),

@@ -115,10 +115,14 @@ class Sequencer(wiring.Component):
         wiring.connect(m, wiring.flipped(self.input), queue.input)
         insn = layout(Instruction, self.config)(queue.output.payload.insn)
 
-        head, tail, count = Signal(SLOT_BITS), Signal(SLOT_BITS), Signal(range(IN_FLIGHT + 1))
+        head = Signal(SLOT_BITS)
+        tail = Signal(SLOT_BITS)
+        count = Signal(range(IN_FLIGHT + 1))
         written = Signal(IN_FLIGHT)
         last_opcode = Signal.like(insn.opcode)
-        other_kind, room, tokens = Signal(), Signal(), Signal()
+        other_kind = Signal()
+        room = Signal()
+        tokens = Signal()
         m.d.comb += [
             self.command.eq(queue.output.payload),
             self.slot.eq(tail),
@@ -141,7 +145,8 @@ class Sequencer(wiring.Component):
             count.eq(count + self.start - self.ended),
         ]
 
-        gives_prev, gives_next = Signal(IN_FLIGHT), Signal(IN_FLIGHT)
+        gives_prev = Signal(IN_FLIGHT)
+        gives_next = Signal(IN_FLIGHT)
         indices = Array(Signal(INDEX_BITS, name=f"index_{slot}") for slot in range(IN_FLIGHT))
         with m.If(self.start):
             m.d.sync += [
@@ -169,7 +174,8 @@ class Sequencer(wiring.Component):
             m.d.sync += head.eq(head + 1)
 
         places = Signal(2 * IN_FLIGHT)  # of what is under way; those beyond the end wrap
-        under_way, all_written = Signal(IN_FLIGHT), Signal()
+        under_way = Signal(IN_FLIGHT)
+        all_written = Signal()
         m.d.comb += [
             places.eq(((1 << count) - 1) << head),
             under_way.eq(places[:IN_FLIGHT] | places[IN_FLIGHT:]),
@@ -203,7 +209,8 @@ class Sequencer(wiring.Component):
         to and with the cycle in which it has written, and from then on to full token queues.
         """
         transfers = Signal()  # what is under way are LOADs or STOREs
-        all_wrote, oldest_wrote = Signal(), Signal()  # in the cycle before, already
+        all_wrote = Signal()  # in the cycle before, already
+        oldest_wrote = Signal()  # in the cycle before, already
         with m.If(self.start):
             m.d.sync += transfers.eq((insn.opcode == Opcode.LOAD) | (insn.opcode == Opcode.STORE))
         m.d.sync += [all_wrote.eq(all_written & ~self.start), oldest_wrote.eq(has_written)]

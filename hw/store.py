@@ -81,8 +81,12 @@ class StoreEngine(wiring.Component):
         step = units_per_word(self.config, Memory.OUT)
 
         # Cycle s: rows and words set going. A STORE of nothing takes until s + 2.
-        slot, index = Signal.like(self.slot), Signal(INDEX_BITS)
-        busy, of_nothing, second, third = Signal(), Signal(), Signal(), Signal()
+        slot = Signal.like(self.slot)
+        index = Signal(INDEX_BITS)
+        busy = Signal()
+        of_nothing = Signal()
+        second = Signal()
+        third = Signal()
         rows, span = rows_of(insn, self.config, Memory.OUT), words.span
         m.d.comb += [
             *(bursts.rows[field].eq(value) for field, value in rows.items()),
@@ -110,7 +114,9 @@ class StoreEngine(wiring.Component):
             m.d.sync += busy.eq(0)
 
         # Two steps of three; the third is in the channel.
-        asks, read, moves = Signal(), Signal(), Signal()
+        asks = Signal()
+        read = Signal()
+        moves = Signal()
         each = unit_bytes(self.config, Memory.OUT)
         m.d.comb += [
             moves.eq(~read | channel.word.ready),
@@ -153,8 +159,12 @@ class StoreEngine(wiring.Component):
 
         `checking` is high in that cycle.
         """
-        x_size, y_size, base = (Signal(ROW_BITS) for _ in range(3))
-        count, outside, faulty = Signal(2 * ROW_BITS), Signal(), Signal()
+        x_size = Signal(ROW_BITS)
+        y_size = Signal(ROW_BITS)
+        base = Signal(ROW_BITS)
+        count = Signal(2 * ROW_BITS)
+        outside = Signal()
+        faulty = Signal()
         with m.If(self.start):
             m.d.sync += [x_size.eq(insn.x_size), y_size.eq(insn.y_size), base.eq(insn.sram_base)]
         m.d.sync += count.eq(x_size * y_size)
@@ -169,7 +179,8 @@ class StoreEngine(wiring.Component):
         # A response may come long after its STORE was in front.
         m.submodules.indices = indices = Storage(shape=INDEX_BITS, depth=IN_FLIGHT, init=[])
         write, read = indices.write_port(), indices.read_port(domain="comb")
-        refused, refused_index = Signal(), Signal(INDEX_BITS)
+        refused = Signal()
+        refused_index = Signal(INDEX_BITS)
         m.d.comb += [
             write.en.eq(self.start),
             write.addr.eq(self.slot),

@@ -119,8 +119,11 @@ class Bursts(wiring.Component):
         words = Signal(range(MAX_BURST_WORDS + 1))
         ends_row = Signal()
 
-        next_word, next_left, next_words = (Signal.like(x) for x in (word, left, words))
-        new_row, taken = Signal(), Signal()
+        next_word = Signal.like(word)
+        next_left = Signal.like(left)
+        next_words = Signal.like(words)
+        new_row = Signal()
+        taken = Signal()
         m.d.comb += [
             self.burst.payload.address.eq(word << byte_bits),
             self.burst.payload.words.eq(words),
@@ -245,7 +248,8 @@ class Words(wiring.Component):
         span = Signal.like(self.span)  # its position and lane are those of the next row
         first = Signal.like(span.lane)  # lane of the word's first unit of the row
         end = Signal(len(span.length) + 1)  # lane after the row's last unit, were the word so long
-        ends_row, until = Signal(), Signal.like(span.step)
+        ends_row = Signal()
+        until = Signal.like(span.step)
         m.d.comb += [
             ends_row.eq(end <= span.step),
             until.eq(Mux(ends_row, end, span.step)),

@@ -95,14 +95,18 @@ class WriteChannel(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         axi = self.axi
-        word, held = Signal.like(self.word.payload), Signal()  # the word on the bus, or about to be
+        word = Signal.like(self.word.payload)  # on the bus, or about to be
+        held = Signal()
         burst = Signal.like(self.burst.payload)  # the burst it belongs to
         left = Signal(range(MAX_BURST_WORDS))  # words of the burst after it
         asks = Signal()  # the burst's address has not been taken
-        begun, begins = Signal(), Signal()
+        begun = Signal()
+        begins = Signal()
         unanswered = Signal(range(BURSTS_IN_FLIGHT + 1))
 
-        sent, follows, takes = Signal(), Signal(), Signal()
+        sent = Signal()
+        follows = Signal()
+        takes = Signal()
         m.d.comb += [
             begins.eq(held & ~begun & (unanswered != BURSTS_IN_FLIGHT) & ~self.stop),
             axi.awvalid.eq(asks & (begun | begins)),
@@ -150,7 +154,8 @@ class WriteChannel(wiring.Component):
         m.submodules.owners = owners = SyncFIFO(
             width=len(self.response.as_value()), depth=BURSTS_IN_FLIGHT
         )
-        none, beginning = Signal(), Signal(Response)
+        none = Signal()
+        beginning = Signal(Response)
         m.d.comb += [
             none.eq(unanswered == 0),
             beginning.slot.eq(self.slot),

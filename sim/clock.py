@@ -22,6 +22,9 @@ NEVER = constant(1 << 62)
 # Who reads memory: two of the units, under their own numbers, and fetch
 FETCH, READERS = constant(2), 3
 
+FETCH_UNIT = constant(UNITS)
+"""Where fetch stands in what is kept by unit, and for fetch."""
+
 # What a unit spends its cycles on: columns of `spent`
 BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
 SPENT = 7
@@ -35,20 +38,24 @@ _queues = (np.int64, len(TOKEN_QUEUES))
 CLOCK = np.dtype(
     [
         ("latency", _int),
+        ("awake", _int, UNITS + 1),  # by unit, and for fetch: what it waited for may have come
         # fetch
         ("fetched", _int),  # instructions handed to command queues
         ("dispatched_at", _int),  # cycle of the last one
         ("bursts", _int),  # granted
         ("fetch_data", _int, FETCH_BUFFER_BURSTS),  # cycle of a burst's first word
         ("drained_at", _int, FETCH_BUFFER_BURSTS),  # cycle after the dispatch of its last
-        # token queues: cycle from which the token in each place can be taken
-        ("tokens", _int),  # address, int64 (4, 1 << tokens_shift)
+        ("wake_at", *_units),  # how many instructions have to start for fetch to go on
+        ("ask_from", _int),  # while fetch is awake: cycle before which it does not ask
+        # command queues: when the instruction in each place left it
+        ("left", _int),  # address, int64 (3, 1 << left_shift)
+        ("left_shift", _int),
+        # token queues: when the token in each place can be taken, and when it left it free again
+        ("tokens", _int),  # address, int64 (4, 1 << tokens_shift, 2)
         ("tokens_shift", _int),
         ("pushed", *_queues),
         ("popped", *_queues),
         # units
-        ("due", *_units),  # cycle in which the next instruction starts
-        ("stale", _int),  # a bit by unit: its `due` may have become known
         ("started_at", *_units),  # of the last one
         ("front_free", *_units),  # cycle from which its front lets the next one start
         ("written", *_units),  # instructions whose effects' time is known
@@ -56,6 +63,8 @@ CLOCK = np.dtype(
         ("ended_at", *_units),  # of the last one whose end is known
         ("written_ring", _int, (UNITS, IN_FLIGHT)),
         ("end_ring", _int, (UNITS, IN_FLIGHT)),
+        ("micro_ops_at", _int),  # cycle in which an ALU wants to start, having read its micro-ops
+        ("applied_until", _int),  # cycle up to which effects have been applied
         ("applied", *_units),  # instructions whose effects have been applied
         ("to_apply", *_units),  # index of the next one
         ("spent", _int, (UNITS, SPENT)),
@@ -99,6 +108,7 @@ class Times:
     """A clock at cycle 0 and the arrays whose addresses are in it."""
 
     record: np.void
+    left: I64
     tokens: I64
     starts: I64
     ends: I64
@@ -107,10 +117,13 @@ class Times:
 def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     """Return the clock for a run of the machine of a record of `state.STATE`."""
     n = int(m["count"]) if record else 0
-    shift = (int(m["token_depth"]) - 1).bit_length()
+    left_shift, tokens_shift = (
+        (int(m[depth]) - 1).bit_length() for depth in ("command_depth", "token_depth")
+    )
     times = Times(
         np.zeros(1, CLOCK)[0],
-        np.zeros((len(TOKEN_QUEUES), 1 << shift), np.int64),
+        np.zeros((UNITS, 1 << left_shift), np.int64),
+        np.zeros((len(TOKEN_QUEUES), 1 << tokens_shift, 2), np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
     )
@@ -118,11 +131,13 @@ def new_times(m: np.void, latency: int, *, record: bool) -> Times:
     t["latency"] = latency
     t["dispatched_at"] = -1
     t["written_at"] = -1
-    t["due"] = NEVER
+    t["micro_ops_at"] = NEVER
     t["request_at"] = NEVER
+    t["ask_from"] = t["wake_at"] = NEVER
     t["request_at"][FETCH] = 0
     t["pushed"] = m["tokens"]
-    t["tokens"], t["tokens_shift"] = times.tokens.ctypes.data, shift
+    t["left"], t["left_shift"] = times.left.ctypes.data, left_shift
+    t["tokens"], t["tokens_shift"] = times.tokens.ctypes.data, tokens_shift
     if record:
         t["starts"], t["ends"] = times.starts.ctypes.data, times.ends.ctypes.data
     return times

@@ -53,7 +53,7 @@ from .faults import (
     UOP_RANGE,
     report,
 )
-from .jit import compiled, entry, inlined
+from .jit import entry, inlined, merged
 from .pointers import int32s, int64s, skip
 from .queues import COMPUTE, LOAD, STORE, UNITS
 from .state import (
@@ -137,7 +137,7 @@ def decode(m: State) -> int:
     return OK
 
 
-@compiled
+@merged
 def _loops(m: State, row: Ints, i: int, opcode: int) -> int:
     """Check what of a GEMM or ALU does not depend on its micro-ops."""
     if opcode == _ALU and row[ALU_OPCODE] >= _ALU_OPCODES:
@@ -164,7 +164,7 @@ def micro_ops(row: Ints) -> int:
     return max(row[UOP_END] - row[UOP_BEGIN], 0) * row[ITER_OUT] * row[ITER_IN]
 
 
-@compiled
+@merged
 def _transfer(m: State, row: Ints, i: int, opcode: int) -> int:
     """Check a LOAD or STORE; with `x_size == 0` only its memory can be wrong."""
     memory = row[MEMORY]

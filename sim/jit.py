@@ -21,6 +21,11 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(error_model="numpy")(function))
 
 
+def merged(function: F) -> F:
+    """Compile into the functions that call it: for what is called at one place, often."""
+    return cast(F, numba.njit(error_model="numpy", forceinline=True)(function))
+
+
 def inlined(function: F) -> F:
     """Copy into the functions that call it, before they are compiled: for what is small."""
     return cast(F, numba.njit(error_model="numpy", inline="always")(function))
@@ -29,12 +34,14 @@ def inlined(function: F) -> F:
 def entry(function: F) -> F:
     """Compile a function that Python calls, on its first call, and keep the code on disk.
 
+    Other threads run meanwhile, so that one of them can answer an interruption.
+
     Its argument must be a record that has a field named by `sources_digest`: kept code is then only
     used with the sources that it came from, those of the functions it calls among them. Where
     nothing can be written to disk, each process compiles for itself.
     """
     try:
-        return cast(F, numba.njit(error_model="numpy", cache=True)(function))
+        return cast(F, numba.njit(error_model="numpy", cache=True, nogil=True)(function))
     except RuntimeError:  # "no locator available"
         return compiled(function)
 

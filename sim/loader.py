@@ -4,13 +4,13 @@ from ..isa.costs import LOAD_SETUP
 from .channel import burst_end, request, words_between
 from .clock import NEVER, Clock
 from .columns import MEMORY, X_PAD_0, X_PAD_1, X_SIZE, X_STRIDE, Y_PAD_0, Y_PAD_1, Y_SIZE
-from .jit import compiled, inlined
+from .jit import inlined, merged
 from .queues import MASK
 from .state import Ints, State
 from .transfers import ADDRESS_MASK, dram_address
 
 
-@compiled
+@merged
 def begin_load(m: State, t: Clock, unit: int, row: Ints, start: int) -> None:
     """Set a LOAD up that starts in cycle `start`."""
     unit &= MASK
@@ -38,7 +38,7 @@ def begin_load(m: State, t: Clock, unit: int, row: Ints, start: int) -> None:
     t.front_free[unit] = NEVER
 
 
-@compiled
+@merged
 def grant_load(m: State, t: Clock, unit: int, cycle: int, until: int) -> bool:
     """Send the read request of a LOAD's next burst in `cycle`, and those after it before `until`.
 

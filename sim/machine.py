@@ -163,8 +163,8 @@ class Machine:
         """Nothing is held but memory of this process."""
 
     def reset(self) -> None:
-        """Clear buffers and tokens; memory stays."""
-        self._engine.buffers.reset()
+        """Forget tokens; memory and buffers stay, as hardware's do."""
+        self._engine.buffers.forget_tokens()
 
     @property
     def tokens(self) -> Mapping[str, int]:

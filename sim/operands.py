@@ -1,8 +1,10 @@
 """How often a tensor ALU micro-op finds its source in the operand register. Compiled."""
 
 from .columns import DST_IN, DST_OUT, ITER_IN, ITER_OUT, SRC_IN, SRC_OUT, UOP_BEGIN, UOP_END
-from .jit import compiled
+from .jit import compiled, constant
 from .state import Ints
+
+_ZERO, _ONE = constant(0), constant(1)
 
 
 @compiled
@@ -33,19 +35,24 @@ def operand_hits(row: Ints, uops: Ints) -> int:
     back = (inners - 1) * row[SRC_IN]
     if src + row[SRC_OUT] == last_src + back:
         apart = last_dst + (inners - 1) * row[DST_IN] - src - row[SRC_OUT]
-        hits += outs - 1 - _zeros(apart, by_out, outs - 1, 0, 1)
+        hits += outs - 1 - _zeros(apart, by_out, outs - 1, _ZERO, _ONE)
     return hits
 
 
 @compiled
 def _zeros(constant: int, by_out: int, outs: int, by_inner: int, inners: int) -> int:
-    """Count the iterations in which constant + out * by_out + inner * by_inner is 0."""
-    count = 0
-    for out in range(outs):
-        rest = -(constant + out * by_out)
-        if by_inner == 0:
-            if rest == 0:
+    """Count the iterations in which constant + out * by_out + inner * by_inner is 0.
+
+    Division is slow, so an `out` is looked at only where some inner iteration comes at least near.
+    """
+    if by_inner < 0:
+        constant, by_out, by_inner = -constant, -by_out, -by_inner
+    count, rest, far = 0, -constant, by_inner * (inners - 1)
+    for _ in range(outs):
+        if 0 <= rest <= far:
+            if by_inner == 0:
                 count += inners
-        elif rest % by_inner == 0 and 0 <= rest // by_inner < inners:
-            count += 1
+            elif rest % by_inner == 0:
+                count += 1
+        rest -= by_out
     return count

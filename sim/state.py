@@ -92,10 +92,8 @@ class Buffers:
     table: I64
     dram: U8
 
-    def reset(self) -> None:
-        """Clear buffers and tokens."""
-        for buffer in (self.uops, self.inp, self.wgt, self.acc):
-            buffer[:] = 0
+    def forget_tokens(self) -> None:
+        """Empty the token queues."""
         self.record["tokens"] = 0
 
 

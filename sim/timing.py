@@ -6,10 +6,6 @@ granted. Only the readers of memory compete, so only their requests, and the ord
 buffers and memory, need events to be taken in the order of time.
 """
 
-from typing import Any
-
-import numpy as np
-
 from ..isa.costs import (
     ALU_STAGES,
     BURSTS_IN_FLIGHT,
@@ -20,7 +16,7 @@ from ..isa.costs import (
 )
 from ..isa.instructions import Opcode
 from .channel import write
-from .clock import BUSY, FETCH, NEVER, NO_INSTRUCTION, Clock
+from .clock import BUSY, FETCH, FETCH_UNIT, NEVER, NO_INSTRUCTION, Clock
 from .columns import (
     ACTION,
     ALU,
@@ -31,7 +27,6 @@ from .columns import (
     OPCODE_MASK,
     OPCODE_SHIFT,
     TIME,
-    TOKENS_SHIFT,
     USE_IMM,
     X_SIZE,
     X_STRIDE,
@@ -39,23 +34,21 @@ from .columns import (
 )
 from .decode import micro_ops, row_at
 from .faults import DEADLOCK, OK
-from .fetch import dispatch, grant_fetch
-from .jit import compiled, entry, inlined
+from .fetch import dispatch, grant_fetch, leave_queue
+from .jit import compiled, entry, inlined, merged
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
-from .queues import COMPUTE, LOAD, MASK, POPPED, PRODUCER, STORE, UNITS
+from .queues import COMPUTE, LOAD, STORE, UNITS
 from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address
-from .units import account, earliest_start, end_those_written
+from .units import earliest_start, end_those_written, may_start, pop_tokens
 
 _LOAD, _STORE, _ALU = int(Opcode.LOAD), int(Opcode.STORE), int(Opcode.ALU)
-_POPPED: Any = np.array(POPPED)
-_GIVER: Any = np.array([[PRODUCER[queue] for queue in pair] for pair in POPPED])
 _RING, _RESPONSES = IN_FLIGHT - 1, BURSTS_IN_FLIGHT - 1
 _AT_A_TIME = 255
-"""Starts between two times that effects are looked after, a mask: rarely, because one kind of work
+"""Grants between two times that effects are looked after, a mask: rarely, because one kind of work
 at a time is faster."""
 
 
@@ -66,51 +59,55 @@ def run_timed(m: State, t: Clock) -> int:
         m.dispatched[unit] = m.started[unit] = m.ended[unit] = 0
         m.to_start[unit] = m.to_end[unit] = t.to_apply[unit] = m.first[unit]
         m.opcode[unit] = -1
-    steps = 0
+    steps, looked = 0, -1
     while True:
-        unit, cycle = COMPUTE, NEVER
-        for candidate in range(UNITS):
-            if t.stale >> candidate & 1 and t.due[candidate] == NEVER:
-                t.due[candidate] = earliest_start(m, t, candidate)
-            if t.due[candidate] < cycle:
-                unit, cycle = candidate, t.due[candidate]
-        t.stale = 0
+        moving = True
+        while moving:
+            moving = False
+            if t.awake[LOAD]:
+                t.awake[LOAD] = 0
+                _advance(m, t, LOAD)
+                moving = True
+            if t.awake[COMPUTE]:
+                t.awake[COMPUTE] = 0
+                _advance(m, t, COMPUTE)
+                moving = True
+            if t.awake[STORE]:
+                t.awake[STORE] = 0
+                _advance(m, t, STORE)
+                moving = True
+            if t.awake[FETCH_UNIT] and not moving:
+                t.awake[FETCH_UNIT] = 0
+                dispatch(m, t)
+                moving = True
         granted = min(t.request_at[LOAD], t.request_at[COMPUTE], t.request_at[FETCH])
         if granted != NEVER:
             granted = max(granted, t.request_free)
-        if cycle <= granted:
-            steps += 1
-            if (
-                steps & _AT_A_TIME == 0
-                or cycle == NEVER
-                or (unit == COMPUTE and _needs_micro_ops(m))
-            ):
-                code = _apply(m, t, cycle)
-                if code != OK:
-                    return code
-            if cycle == NEVER:
+        until = min(granted, t.micro_ops_at)
+        steps += 1
+        if steps & _AT_A_TIME == 0 or until == t.micro_ops_at:
+            code = _apply(m, t, until)
+            if code != OK:
+                return code
+        if until == NEVER:
+            if t.fetched == looked:
                 break
-            _start(m, t, unit, cycle)
+            looked = t.fetched
+            t.awake[FETCH_UNIT] = 1
+        elif until == t.micro_ops_at:
+            t.micro_ops_at = NEVER
+            t.awake[COMPUTE] = 1
         elif t.request_at[FETCH] <= granted:
             grant_fetch(m, t, granted)
         else:
-            reader, other = LOAD, COMPUTE
-            if t.request_at[COMPUTE] <= granted:
-                reader, other = COMPUTE, LOAD
-            until = min(cycle, t.request_at[FETCH], t.request_at[other])
-            if grant_load(m, t, reader, granted, until):
-                _written(m, t, reader, granted)
+            reader = COMPUTE if t.request_at[COMPUTE] <= granted else LOAD
+            if grant_load(m, t, reader, granted, _until(t, reader)):
+                _written(t, reader)
+                t.awake[reader] = 1
     done = t.fetched == m.count
     for unit in range(UNITS):
         done = done and m.ended[unit] == m.dispatched[unit]
     return OK if done else DEADLOCK
-
-
-@inlined
-def _needs_micro_ops(m: State) -> bool:
-    """Whether the cycles of the compute unit's next instruction may depend on its micro-ops."""
-    head = int64s(m.heads)[2 * m.to_start[COMPUTE] + HEAD]
-    return head >> OPCODE_SHIFT & OPCODE_MASK == _ALU
 
 
 @compiled
@@ -125,6 +122,7 @@ def _apply(m: State, t: Clock, cycle: int) -> int:
                 if end < first:
                     first, unit = end, candidate
         if first > cycle or first == NEVER:
+            t.applied_until = cycle
             return OK
         index = t.to_apply[unit]
         t.applied[unit] += 1
@@ -136,49 +134,78 @@ def _apply(m: State, t: Clock, cycle: int) -> int:
             return code
 
 
-@compiled
-def _start(m: State, t: Clock, unit: int, cycle: int) -> None:
-    unit &= MASK
-    index, heads = m.to_start[unit], int64s(m.heads)
-    head, row = heads[2 * index + HEAD], row_at(m, index)
-    opcode = head >> OPCODE_SHIFT & OPCODE_MASK
-    if t.starts:
-        int64s(t.starts)[index] = cycle
+@merged
+def _advance(m: State, t: Clock, unit: int) -> None:
+    """Start the unit's instructions in order, up to one for which something is still open."""
+    heads = int64s(m.heads)
+    while True:
+        if m.ended[unit] < t.written[unit]:
+            end_those_written(m, t, unit)
+        index = m.to_start[unit]
+        if index < 0 or t.front_free[unit] == NEVER:
+            break
+        head, seen = heads[2 * index + HEAD], heads[2 * index + TIME]
+        if seen == NEVER:
+            t.awake[FETCH_UNIT], t.ask_from = 1, 0
+            break
+        if not may_start(m, t, unit, head):
+            break
+        cycle, row = earliest_start(m, t, unit, head, seen), row_at(m, index)
+        opcode = head >> OPCODE_SHIFT & OPCODE_MASK
+        if (
+            unit == COMPUTE
+            and opcode == _ALU
+            and _needs_micro_ops(m, row)
+            and cycle > t.applied_until
+        ):
+            t.micro_ops_at = cycle
+            break
+        pop_tokens(m, t, unit, head, cycle)
+        leave_queue(m, t, unit, cycle)
+        if t.starts:
+            int64s(t.starts)[index] = cycle
+        m.opcode[unit] = opcode
+        m.to_start[unit] = head >> NEXT_SHIFT
+        t.started_at[unit] = cycle
+        if unit == LOAD or (unit == COMPUTE and opcode == _LOAD):
+            begin_load(m, t, unit, row, cycle)
+            if t.request_at[unit] != NEVER:
+                granted, until = max(t.request_at[unit], t.request_free), _until(t, unit)
+                if granted < until and _alone(t, unit):
+                    grant_load(m, t, unit, granted, until)
+        elif unit == STORE:
+            _begin_store(m, t, row, cycle)
+        else:
+            _begin_compute(m, t, row, cycle)
+        if t.front_free[unit] != NEVER:
+            _written(t, unit)
+
+
+@inlined
+def _until(t: Clock, reader: int) -> int:
+    """Return the cycle before which no other reader has a request, as far as is known."""
+    known = min(t.micro_ops_at, t.request_at[FETCH], t.request_at[COMPUTE - reader])
+    return min(known, t.ask_from)
+
+
+@inlined
+def _alone(t: Clock, unit: int) -> bool:
+    """Whether nothing else can go on, so that only known requests compete."""
+    return (t.awake[COMPUTE - unit] | t.awake[STORE]) == 0
+
+
+@inlined
+def _needs_micro_ops(m: State, row: Ints) -> bool:
+    """Whether the cycles of an ALU depend on its micro-ops."""
+    return row[ACTION] == ALU and row[USE_IMM] == 0 and m.acc_read_ports == 1
+
+
+@inlined
+def _written(t: Clock, unit: int) -> None:
+    """Note when the unit's newest instruction has written all."""
     t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
-    if cycle > t.front_free[unit]:
-        account(m, t, unit, head, heads[2 * index + TIME], cycle)
-    m.started[unit] += 1
-    m.opcode[unit] = opcode
-    m.to_start[unit] = head >> NEXT_SHIFT
-    t.started_at[unit] = cycle
-    t.due[unit] = NEVER
-    t.stale |= 1 << unit
-    if opcode == _LOAD:
-        begin_load(m, t, unit, row, cycle)
-    elif opcode == _STORE:
-        _begin_store(m, t, row, cycle)
-    else:
-        _begin_compute(m, t, row, cycle)
-    if t.front_free[unit] != NEVER:
-        _written(m, t, unit, cycle)
-    for side in range(2):
-        if head >> (TOKENS_SHIFT + side) & 1:
-            t.popped[_POPPED[unit, side] & MASK] += 1
-            giver = _GIVER[unit, side] & MASK
-            if m.ended[giver] < t.written[giver]:
-                end_those_written(m, t, giver, cycle)
-    if t.fetched < m.count:
-        dispatch(m, t, cycle)
-
-
-@compiled
-def _written(m: State, t: Clock, unit: int, now: int) -> None:
-    """Note when the unit's newest instruction has written all, and end what can end."""
-    unit &= MASK
     t.written_ring[unit, t.written[unit] & _RING] = t.written_at[unit]
     t.written[unit] += 1
-    t.stale |= 1 << unit
-    end_those_written(m, t, unit, now)
 
 
 @compiled
@@ -194,7 +221,7 @@ def _begin_store(m: State, t: Clock, row: Ints, start: int) -> None:
     t.written_at[STORE] = max(t.written_at[STORE], written)
 
 
-@compiled
+@merged
 def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
     """GEMM, ALU and FINISH."""
     action, first = row[ACTION], start + ISSUE_SETUP
@@ -205,7 +232,7 @@ def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
             t.gemm_cycles += cycles
         else:
             stages = ALU_STAGES
-            if row[USE_IMM] == 0 and m.acc_read_ports == 1:
+            if _needs_micro_ops(m, row):
                 hits = operand_hits(row, int32s(m.uops))
                 t.operand_hits += hits
                 cycles += cycles - hits
@@ -219,6 +246,5 @@ def close_accounts(m: State, t: Clock) -> int:
     """Put down the cycles after each unit's last start; return the cycles of the whole run."""
     cycles = max(t.ended_at[LOAD], t.ended_at[COMPUTE], t.ended_at[STORE])
     for unit in range(UNITS):
-        t.spent[unit, BUSY] += t.front_free[unit] - t.started_at[unit]
         t.spent[unit, NO_INSTRUCTION] += cycles - t.front_free[unit]
     return cycles

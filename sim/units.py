@@ -6,7 +6,6 @@ from ..isa.costs import IN_FLIGHT
 from ..isa.instructions import Opcode
 from .clock import (
     MEMORY,
-    NEVER,
     NO_INSTRUCTION,
     PIPELINE,
     TOKEN_FULL,
@@ -14,72 +13,62 @@ from .clock import (
     Clock,
 )
 from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TIME, TOKENS_SHIFT
-from .jit import compiled, inlined
+from .jit import inlined, merged
 from .pointers import int64s, skip
-from .queues import CONSUMER, MASK, POPPED, PUSHED
+from .queues import CONSUMER, MASK, POPPED, PRODUCER, PUSHED
 from .state import Ints, State
 
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
 _RING = IN_FLIGHT - 1
 _POPPED, _PUSHED, _CONSUMER = np.array(POPPED), np.array(PUSHED), np.array(CONSUMER)
+_GIVER = np.array([[PRODUCER[queue] for queue in pair] for pair in POPPED])
+
+_THERE, _ROOM = 0, 1
+"""Of a place in a token queue: the cycle from which its token can be taken, and the one from which
+it has room for another."""
 
 
 @inlined
-def earliest_start(m: State, t: Clock, unit: int) -> int:
-    """Return the cycle in which the unit's next instruction starts, or NEVER while that is open."""
-    index, heads = m.to_start[unit], int64s(m.heads)
-    if index < 0 or t.front_free[unit] == NEVER or heads[2 * index + TIME] == NEVER:
-        return NEVER
-    number, head = m.started[unit], heads[2 * index + HEAD]
-    cycle = max(t.front_free[unit], heads[2 * index + TIME])
-    if head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]:
-        if m.ended[unit] != number:
-            return NEVER
-        cycle = max(cycle, t.ended_at[unit])
-    elif number >= IN_FLIGHT:
-        if m.ended[unit] <= number - IN_FLIGHT:
-            return NEVER
-        cycle = max(cycle, t.end_ring[unit, number & _RING])
+def may_start(m: State, t: Clock, unit: int, head: int) -> bool:
+    """Whether all is known that says when the unit's next instruction starts."""
+    under_way = m.started[unit] - m.ended[unit]
+    if under_way > 0 and (
+        under_way >= IN_FLIGHT or head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]
+    ):
+        return False
     for side in range(2):
         if head >> (TOKENS_SHIFT + side) & 1:
             q = _POPPED[unit, side] & MASK
             if t.popped[q] == t.pushed[q]:
-                return NEVER
-            cycle = max(cycle, token_at(t, q, t.popped[q])[0])
-    return cycle
+                return False
+    return True
 
 
 @inlined
-def token_at(t: Clock, queue: int, number: int) -> Ints:
-    """Return the place of a token queue's token."""
-    place = number & ((1 << t.tokens_shift) - 1)
-    return skip(int64s(t.tokens), (queue << t.tokens_shift) + place)
+def earliest_start(m: State, t: Clock, unit: int, head: int, seen: int) -> int:
+    """Return the cycle in which the unit's next instruction starts, for one that `may_start`.
 
-
-@compiled
-def account(m: State, t: Clock, unit: int, head: int, seen: int, start: int) -> None:
-    """Put down what the unit waited for since its front was free, up to the cycle of a start.
+    What the unit waited for since its front was free is put down.
 
     Parameters
     ----------
     seen
-        The cycle from which the unit saw the instruction.
+        The cycle from which the unit sees the instruction.
     """
-    unit &= MASK
-    number = m.started[unit]
+    place = m.started[unit] & _RING
     cycle = _wait(t, unit, NO_INSTRUCTION, t.front_free[unit], seen)
-    if cycle == start:
-        return
+    written, ended = t.written_ring[unit, place], t.end_ring[unit, place]
     if head >> OPCODE_SHIFT & OPCODE_MASK != m.opcode[unit]:
-        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_at[unit] + 1)
-        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.ended_at[unit])
-    elif number >= IN_FLIGHT:
-        cycle = _wait(t, unit, _drain(m, unit), cycle, t.written_ring[unit, number & _RING] + 1)
-        cycle = _wait(t, unit, TOKEN_FULL, cycle, t.end_ring[unit, number & _RING])
+        written, ended = t.written_at[unit], t.ended_at[unit]
+    if ended > cycle:
+        cycle = _wait(t, unit, _drain(m, unit), cycle, written + 1)
+        cycle = _wait(t, unit, TOKEN_FULL, cycle, ended)
     for side in range(2):
-        if cycle < start and head >> (TOKENS_SHIFT + side) & 1:
+        if head >> (TOKENS_SHIFT + side) & 1:
             q = _POPPED[unit, side] & MASK
-            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, token_at(t, q, t.popped[q])[0])
+            cycle = _wait(t, unit, TOKEN_PREV + side, cycle, _place(t, q, t.popped[q])[_THERE])
+    t.front_free[unit] = cycle
+    return cycle
 
 
 @inlined
@@ -89,40 +78,62 @@ def _drain(m: State, unit: int) -> int:
 
 @inlined
 def _wait(t: Clock, unit: int, cause: int, cycle: int, until: int) -> int:
-    t.spent[unit, cause] += max(until - cycle, 0)
-    return max(cycle, until)
+    later = max(cycle, until)
+    t.spent[unit, cause] += later - cycle
+    return later
 
 
-@compiled
-def end_those_written(m: State, t: Clock, unit: int, now: int) -> None:
-    """End the unit's instructions in order, up to one whose tokens find no room yet.
+@inlined
+def _place(t: Clock, queue: int, number: int) -> Ints:
+    """Return the place of a token queue's token."""
+    place = number & ((1 << t.tokens_shift) - 1)
+    return skip(int64s(t.tokens), ((queue << t.tokens_shift) + place) * 2)
 
-    One that waited for room until `now` pushes in the next cycle; others have not written yet.
-    """
-    unit &= MASK
+
+@inlined
+def pop_tokens(m: State, t: Clock, unit: int, head: int, cycle: int) -> None:
+    """Pop what the unit's instruction that starts in `cycle` needs."""
+    for side in range(2):
+        if head >> (TOKENS_SHIFT + side) & 1:
+            q, giver = _POPPED[unit, side] & MASK, _GIVER[unit, side] & MASK
+            _place(t, q, t.popped[q])[_ROOM] = cycle + 1
+            t.popped[q] += 1
+            if m.ended[giver] < t.written[giver]:
+                t.awake[giver] = 1
+
+
+@merged
+def end_those_written(m: State, t: Clock, unit: int) -> None:
+    """End the unit's instructions in order, up to one whose tokens find no room yet."""
     heads = int64s(m.heads)
     ended, written, cycle = m.ended[unit], t.written[unit], t.ended_at[unit]
     index = m.to_end[unit]
     while ended < written:
         head = heads[2 * index + HEAD]
         flags = head >> (TOKENS_SHIFT + 2)
-        if flags & 1 and _is_full(m, t, _PUSHED[unit, 0] & MASK):
-            break
-        if flags & 2 and _is_full(m, t, _PUSHED[unit, 1] & MASK):
-            break
-        cycle = max(t.written_ring[unit, ended & _RING], cycle, now + 1) + 1
+        cycle = max(t.written_ring[unit, ended & _RING], cycle)
+        if flags & 1:
+            q = _PUSHED[unit, 0] & MASK
+            if _is_full(m, t, q):
+                break
+            cycle = max(cycle, _place(t, q, t.pushed[q] - m.token_depth)[_ROOM])
+        if flags & 2:
+            q = _PUSHED[unit, 1] & MASK
+            if _is_full(m, t, q):
+                break
+            cycle = max(cycle, _place(t, q, t.pushed[q] - m.token_depth)[_ROOM])
+        cycle += 1
         for side in range(2):
             if flags >> side & 1:
                 q = _PUSHED[unit, side] & MASK
-                token_at(t, q, t.pushed[q])[0] = cycle
+                _place(t, q, t.pushed[q])[_THERE] = cycle
                 t.pushed[q] += 1
-                t.stale |= 1 << _CONSUMER[q]
-        t.end_ring[unit, ended & _RING] = cycle
+                t.awake[_CONSUMER[q] & MASK] = 1
+        t.end_ring[unit, ended & _RING] = t.ended_at[unit] = cycle
         heads[2 * index + TIME] = cycle
         ended += 1
         index = head >> NEXT_SHIFT
-    t.stale |= 1 << unit
-    m.to_end[unit], m.ended[unit], t.ended_at[unit] = index, ended, cycle
+    m.to_end[unit], m.ended[unit] = index, ended
 
 
 @inlined

@@ -23,6 +23,12 @@ from ..cache import cache_folder, locked
 from .device import DeviceError
 
 HARNESS = Path(__file__).with_name("rtl_harness.cpp")
+HEADERS = Path(__file__).with_name("rtl_headers")
+"""What stands in for compression libraries of FST where they are missing, a folder for each."""
+
+COMPRESSION = {"lz4": "lz4", "zlib": "z"}
+"""Those libraries: what their header is called, and what the linker calls them."""
+
 LIBRARY = "libvta.so"
 
 Say = Callable[[str], None]
@@ -35,11 +41,6 @@ class Waves(enum.Enum):
     VCD = 1
     FST = 2
 
-    @property
-    def flags(self) -> list[str]:
-        """What Verilator has to be told."""
-        return [] if self is Waves.NONE else [f"--trace-{self.name.lower()}"]
-
 
 def waves_for(path: Path | None) -> Waves:
     """Return what a file of that name takes: FILE.fst or FILE.vcd.
@@ -47,20 +48,13 @@ def waves_for(path: Path | None) -> Waves:
     Raises
     ------
     DeviceError
-        For another ending, or when FST's compression library is missing.
+        For another ending.
     """
     if path is None:
         return Waves.NONE
     kind = {".vcd": Waves.VCD, ".fst": Waves.FST}.get(path.suffix)
     if kind is None:
         raise DeviceError(f"a waveform is FILE.fst or FILE.vcd, and {path} is neither")
-    if kind is Waves.FST:
-        missing = [name for name in ("lz4.h", "zlib.h") if not _has_header(name)]
-        if missing:
-            raise DeviceError(
-                f"{path} needs {' and '.join(missing)}: apt install liblz4-dev zlib1g-dev, or "
-                f"write {path.with_suffix('.vcd')}, which needs nothing"
-            )
     return kind
 
 
@@ -153,7 +147,7 @@ def _key(config: Config, waves: Waves, tools: _Tools) -> str:
             raise DeviceError("the rtl engine needs vtakit.hw: pip install 'vtakit[rtl]'")
         for path in sorted(Path(spec.origin).parent.rglob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in (HARNESS, Path(__file__)):
+    for path in (HARNESS, Path(__file__), *sorted(HEADERS.rglob("*.h"))):
         digest.update(path.read_bytes())
     parts = [config.to_json(), waves.name, tools.versions, os.environ.get("CXX"), sys.platform]
     digest.update(json.dumps(parts).encode())
@@ -197,13 +191,20 @@ def _verilog(part: Path) -> None:
 
 
 def _compile(part: Path, waves: Waves, tools: _Tools) -> None:
-    links = ["-shared", *(["-lz", "-llz4"] if waves is Waves.FST else [])]
+    flags, links = f"-fPIC -DVTA_TRACE={waves.value}", "-shared"
+    if waves is Waves.FST:
+        for header, library in COMPRESSION.items():
+            if _has_header(f"{header}.h"):
+                links += f" -l{library}"
+            else:
+                flags += f" -I{HEADERS / header}"
+    trace = [] if waves is Waves.NONE else [f"--trace-{waves.name.lower()}"]
     command = [
         str(tools.verilator), "--cc", "--exe", "--build", "--build-jobs", str(os.cpu_count() or 1),
         "--top-module", "vta", "-Wno-fatal", "-Wno-lint", "-O3",
-        "--x-assign", "fast", "--x-initial", "unique", *waves.flags,
-        "-CFLAGS", f"-fPIC -DVTA_TRACE={waves.value}", "-LDFLAGS", " ".join(links),
-        "-MAKEFLAGS", f"CXX={tools.compiler} LINK={tools.compiler}",
+        "--x-assign", "fast", "--x-initial", "unique", *trace,
+        "-CFLAGS", flags,
+        "-MAKEFLAGS", f"CXX={tools.compiler} LINK={tools.compiler} LDLIBS='{links}'",
         "-MAKEFLAGS", "OPT_FAST=-O3 OPT_SLOW=-O1 OPT_GLOBAL=-O1",
         "--Mdir", "made", "-o", f"../{LIBRARY}", "vta.v", str(HARNESS),
     ]  # fmt: skip
@@ -245,11 +246,8 @@ def _kill(process: "subprocess.Popen[str]") -> None:
 
 def _has_header(name: str) -> bool:
     """Return whether the C++ compiler finds a header."""
-    compiler = os.environ.get("CXX", "c++")
-    if shutil.which(compiler) is None:
-        return False
-    command = [compiler, "-E", "-x", "c++", "-"]
-    done = subprocess.run(
-        command, input=f"#include <{name}>\n", text=True, capture_output=True, check=False
-    )
-    return done.returncode == 0
+    command = [os.environ.get("CXX", "c++"), "-E", "-x", "c++", "-"]
+    text = f"#include <{name}>\n"
+    return not subprocess.run(
+        command, input=text, text=True, capture_output=True, check=False
+    ).returncode

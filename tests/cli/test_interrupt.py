@@ -3,10 +3,17 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from vtakit.cli.main import BAD_INPUT, INTERRUPTED
+from vtakit.isa.config import PRESETS
+from vtakit.isa.instructions import Finish, Gemm
+from vtakit.isa.program import Program
+from vtakit.isa.stream import encode_stream
+from vtakit.sim.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
@@ -60,6 +67,33 @@ def test_an_interruption_anywhere_is_one_line_and_leaves_nothing(
     assert process.returncode == INTERRUPTED
     left = {path.name for path in tmp_path.iterdir()} - {"bin"}
     assert left <= {"o.npz"} if name == "_events" else not left
+
+
+@pytest.mark.parametrize("engine", ["sim", "functional"])
+def test_compiled_code_that_takes_hours_is_interrupted_within_a_second(
+    tmp_path: Path, shell: dict[str, str], engine: str
+) -> None:
+    config = PRESETS["tiny"]
+    most = 16_000
+    hours = Gemm(uop_end=config.uop_depth, iter_out=most, iter_in=most)
+    program = Program(config, encode_stream([hours, Finish()], config), np.zeros(4096, np.uint8))
+    program.save(tmp_path / "hours.npz")
+    Machine(config).run(encode_stream([Finish()], config), timing=engine == "sim")  # is compiled
+    process = subprocess.Popen(
+        ["vtakit", "replay", "hours.npz", "--engine", engine],
+        cwd=tmp_path,
+        env=shell,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(6)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 2
+    assert err == "vtakit replay: interrupted\n"
+    assert process.returncode == INTERRUPTED
 
 
 def test_the_program_itself_prints_one_line(tmp_path: Path, shell: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from vtakit.cli import main as cli
 from vtakit.cli.main import BAD_INPUT, BUG, INTERRUPTED, READER_LEFT, SUBCOMMANDS
 from vtakit.isa.config import ConfigError
+from vtakit.isa.registers import ErrorCode
 from vtakit.sim.errors import DeadlockError
 
 NAMES = [row.name for row in SUBCOMMANDS]
@@ -70,7 +71,11 @@ def _fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 ERRORS: dict[str, tuple[BaseException, int, str]] = {
     "a layer's": (ConfigError("batch is 3"), BAD_INPUT, "vtakit doctor: batch is 3\n"),
-    "with line breaks": (DeadlockError("a\n  b"), BAD_INPUT, "vtakit doctor: a b\n"),
+    "with line breaks": (
+        DeadlockError("a\n  b", code=ErrorCode.DEADLOCK),
+        BAD_INPUT,
+        "vtakit doctor: a b\n",
+    ),
     "a file's": (
         PermissionError(13, "Permission denied", "out.npz"),
         BAD_INPUT,

@@ -192,7 +192,7 @@ def test_rows_wrap_at_the_end_of_the_address_space(timing: bool) -> None:
 
 
 @each_engine
-def test_buffers_last_from_run_to_run_until_a_reset(timing: bool) -> None:
+def test_buffers_last_from_run_to_run_and_through_a_reset(timing: bool) -> None:
     config = PRESETS["tiny"]
     dram = memory_image(config, 1)
     base = DATA // config.acc_tile_bytes
@@ -204,6 +204,7 @@ def test_buffers_last_from_run_to_run_until_a_reset(timing: bool) -> None:
     vta.run(fill, timing=timing)
     vta.run(show, timing=timing)
     assert vta.dram[at].tolist() == dram[DATA : DATA + config.acc_tile_bytes : 4].tolist()
+    vta.dram[at] = 0
     vta.reset()
     vta.run(show, timing=timing)
-    assert vta.dram[at].tolist() == [0] * config.out_tile_bytes
+    assert vta.dram[at].tolist() == dram[DATA : DATA + config.acc_tile_bytes : 4].tolist()
