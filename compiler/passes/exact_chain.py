@@ -13,8 +13,8 @@ from .quantize_numbers import INT32_MAX, Integers, Step, shift_by
 class Chain:
     """((a * factors[0] >> middle) * factors[1] >> middle) * ..., with a = sum - origin.
 
-    Numbers are (C, T): T chains for each of C channels. Factors are positive, so
-    that the result never falls as the sum grows.
+    Numbers are (C, T): T chains for each of C channels. Factors are positive, so that the result
+    never falls as the sum grows.
     """
 
     origin: Integers

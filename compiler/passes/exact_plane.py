@@ -1,6 +1,6 @@
 """Two factors and a constant with which the sum of two int8 tensors is rounded just as wanted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Plane:
     second: int
     constant: int
     shift: int
-    differing: int
+    differing: int = 0
 
     def result(self, a: Integers, b: Integers, low: int, high: int) -> Integers:
         """Return the results of pairs."""
@@ -72,7 +72,7 @@ def plane(
         for made in _planes(a, b, results, slopes, (tight[0], tight[1]), shift):
             differing = int((made.result(a, b, low, high) != results).sum())
             if found is None or differing < found.differing:
-                found = Plane(made.first, made.second, made.constant, shift, differing)
+                found = replace(made, differing=differing)
             if not differing:
                 return found
     assert found is not None
@@ -87,7 +87,10 @@ def _planes(
     tight: tuple[Integers, Integers],
     shift: int,
 ) -> list[Plane]:
-    """Return the planes with the most room at the tight pairs, best first."""
+    """Return the planes with the most room at the tight pairs, best first.
+
+    `tight` are the indices of pairs at which a result has to be reached, or to be stayed below.
+    """
     near = np.arange(-AROUND, AROUND + 1)
     nearest = [round(slope * (1 << shift)) + near for slope in slopes]
     first, second = (grid.ravel()[:, None] for grid in np.meshgrid(*nearest, indexing="ij"))
@@ -103,4 +106,4 @@ def _planes(
         low = high - (1 << shift)
     constant = np.clip((low + high) >> 1, -INT32_MAX, INT32_MAX)
     order = np.argsort(low - high)[:PROVED]
-    return [Plane(int(first[i, 0]), int(second[i, 0]), int(constant[i]), shift, 0) for i in order]
+    return [Plane(int(first[i, 0]), int(second[i, 0]), int(constant[i]), shift) for i in order]

@@ -76,16 +76,15 @@ def requantization(
     rows = slope.size
     low, high = ((end + offset).reshape(rows, -1) for end in (sums.low, sums.high))
     stairs = staircase(function, low.min(axis=1), high.max(axis=1), total.low, total.high)
-    ways = [_halves(stairs, y, total, offset)]
-    if ways[0] is None or ways[0][1]:
+    way = _halves(stairs, y, total, offset)
+    if way is None or way[1]:
         searched = exact(stairs, slope.reshape(-1))
-        if searched is not None:
-            ways.append((searched[0].steps(slope.shape, offset), searched[1]))
-    for steps, differing in sorted((way for way in ways if way), key=lambda way: way[1]):
-        found = check(total, steps, None)
-        if found is not None:
-            return found, Agreement(group.layer, stairs.sums, differing)
-    return None
+        if searched is not None and (way is None or searched[1] < way[1]):
+            way = searched[0].steps(slope.shape, offset), searched[1]
+    found = None if way is None else check(total, way[0], None)
+    if way is None or found is None:
+        return None
+    return found, Agreement(group.layer, stairs.sums, way[1])
 
 
 def _halves(stairs: Staircase, y: Tensor, total: Sum, offset: Integers) -> tuple[Steps, int] | None:
@@ -103,6 +102,7 @@ def _halves(stairs: Staircase, y: Tensor, total: Sum, offset: Integers) -> tuple
 
 
 def _follow(steps: Steps, sums: Integers) -> Integers:
+    """Return what steps without addends make of sums, in 64 bits."""
     for step in steps:
         assert isinstance(step, Step)
         (sums,) = step.op.evaluate(sums, step.operand)
