@@ -13,7 +13,7 @@ from .exact_points import Bounds
 from .exact_staircase import Function, Staircase, staircase
 from .quantize_numbers import INT32_MAX, Integers, Reals
 
-SHAPES = ((1, 0), (2, 9), (3, 8), (4, 7), (5, 6))
+SHAPES = ((1, 0), (2, 9), (3, 8), (4, 7))
 """How many factors, and how far each product but the last is shifted, in order of cost."""
 ROUNDS = 20
 SOLVED = 0.15
