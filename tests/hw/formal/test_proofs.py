@@ -2,10 +2,34 @@
 
 from pathlib import Path
 
-from . import bursts, fetch, queue, read_channel, registers, sequencer, store, tokens, write_channel
+from . import (
+    bursts,
+    fetch,
+    issue,
+    load,
+    queue,
+    read_channel,
+    registers,
+    sequencer,
+    store,
+    tokens,
+    write_channel,
+)
 from .cases import Case, each_case, each_mutant, finds, holds, reaches
 
-MODULES = (tokens, queue, registers, bursts, read_channel, write_channel, sequencer, fetch, store)
+MODULES = (
+    tokens,
+    queue,
+    registers,
+    bursts,
+    read_channel,
+    write_channel,
+    sequencer,
+    fetch,
+    load,
+    issue,
+    store,
+)
 CASES = [case for module in MODULES for case in module.CASES]
 
 
