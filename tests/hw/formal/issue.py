@@ -236,7 +236,7 @@ CASES = [
     Case(
         "issue",
         partial(Issued, config=CONFIG),
-        depth=10,
+        depth=11,
         reach=9,
         constants=CONSTANTS,
         mutants={
@@ -302,7 +302,7 @@ CASES = [
     Case(
         "issue, two read ports",
         partial(Issued, config=TWO_PORTS),
-        depth=10,
+        depth=11,
         reach=9,
         constants=CONSTANTS,
         mutants={

@@ -213,7 +213,7 @@ CASES = [
         "store, two elements a word",
         partial(Stored, config=NARROW),
         depth=10,
-        reach=12,
+        reach=11,
         constants=CONSTANTS,
         mutants={
             "an element too many is no error": Mutant(
@@ -270,7 +270,7 @@ CASES = [
         "store, two words an element",
         partial(Stored, config=WIDE),
         depth=11,
-        reach=12,
+        reach=11,
         constants=CONSTANTS,
         mutants={
             "the same part twice": Mutant(

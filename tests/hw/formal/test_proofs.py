@@ -4,6 +4,7 @@ from pathlib import Path
 
 from . import (
     bursts,
+    core,
     fetch,
     issue,
     load,
@@ -29,6 +30,7 @@ MODULES = (
     load,
     issue,
     store,
+    core,
 )
 CASES = [case for module in MODULES for case in module.CASES]
 
