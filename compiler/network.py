@@ -12,6 +12,7 @@ from .graph import Graph, GraphError
 from .importers.onnx_model import read
 from .passes.fold import fold
 from .passes.qdq import from_qdq, is_quantized
+from .passes.qdq_exact import Agreement
 from .passes.quantize import quantize, random_samples
 
 RANDOM_SAMPLES = 4
@@ -22,12 +23,14 @@ RANDOM_SAMPLES = 4
 class Network:
     """A model as it was given and as integers.
 
-    `was_float` says that it was quantized here, with calibration samples.
+    `was_float` says that it was quantized here, with calibration samples. Of others, `agreements`
+    say how far the integer layers give ONNX Runtime's results.
     """
 
     source: Graph
     integers: Graph
     was_float: bool
+    agreements: tuple[Agreement, ...] = ()
 
 
 def load_network(
@@ -63,8 +66,10 @@ def load_network(
     elif was_float:
         samples = random_samples(source, RANDOM_SAMPLES, seed)
     try:
-        integers = quantize(source, samples) if was_float else fold(from_qdq(source))
-        return Network(source, integers, was_float)
+        if was_float:
+            return Network(source, quantize(source, samples), was_float)
+        integers, agreements = from_qdq(source)
+        return Network(source, fold(integers), was_float, agreements)
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
 

@@ -9,6 +9,7 @@ integer primitives; the other operators run on the CPU.
 - `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`
 - `quantize` - `QuantizeLinear`, `DequantizeLinear`
+- `qlinear` - `QLinearAveragePool`, `QLinearSoftmax`
 
 Integer primitives, exact and wrapping at 32 bits: `Conv2d`, `Dense`, `MaxPool2d`, `SumPool2d`,
 `Add`, `Sub`, `Mul`, `Maximum`, `Minimum`, `ShiftRight`, `Cast`.

@@ -7,7 +7,7 @@ from typing import ClassVar
 from ..graph import DType, GraphError, Op, TensorType
 
 
-def _pooled(
+def pooled(
     x: TensorType,
     dtype: DType,
     kernel: Sequence[int],
@@ -15,6 +15,10 @@ def _pooled(
     pads: Sequence[int],
     dilations: Sequence[int] = (1, 1),
 ) -> tuple[TensorType, ...]:
+    """Return the type of what a window that moves over x (N, C, H, W) gives.
+
+    `pads` are top, left, bottom, right. Raises GraphError where the window does not fit.
+    """
     if len(x.shape) != 4:
         raise GraphError(f"pooling takes (N, C, H, W), not {x}")
     out: list[int] = []
@@ -42,7 +46,7 @@ class MaxPool2d(Op):
 
     def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         (x,) = inputs
-        return _pooled(x, x.dtype, self.window, self.strides, self.pads, self.dilations)
+        return pooled(x, x.dtype, self.window, self.strides, self.pads, self.dilations)
 
 
 @dataclass(frozen=True)
@@ -63,4 +67,4 @@ class SumPool2d(Op):
         if x.dtype not in (DType.INT8, DType.FLOAT32):
             raise GraphError(f"SumPool2d takes int8 or float32, not {x}")
         dtype = DType.INT32 if x.dtype is DType.INT8 else DType.FLOAT32
-        return _pooled(x, dtype, self.window, self.strides, self.pads)
+        return pooled(x, dtype, self.window, self.strides, self.pads)

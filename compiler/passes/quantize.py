@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from ..graph import DType, Graph, GraphError, Node, Value
 from ..ops.elementwise import Maximum, Minimum
 from .quantize_calibrate import Calibration, Histogram, observe
-from .quantize_emit import IntegerWriter, Quantization, Weights
+from .quantize_choose import requantize
+from .quantize_emit import IntegerSum, IntegerWriter, Quantization, Quantized, Weights
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection, macs
+from .quantize_numbers import Requantization, Sum
 
 WEIGHT_MAX = 127
 GOOD_ENOUGH = 1 / 8
@@ -73,7 +75,7 @@ def quantize(
         array = graph.constants.get(group.anchor.inputs[1])
         return None if array is None else quantized_weights(array, group, operand.scale)
 
-    writer = IntegerWriter(graph, meaning_of, weights_of, target=GOOD_ENOUGH, exact=False)
+    writer = IntegerWriter(graph, meaning_of, weights_of, _choose)
     groups = {group.nodes[-1]: group for group in plan.groups}
     inner = {node for group in plan.groups for node in group.nodes[:-1]}
     for node in graph.nodes:
@@ -91,6 +93,12 @@ def quantize(
         elif node not in plan.movements or not writer.move(node):
             writer.copy(node)
     return writer.finish()
+
+
+def _choose(
+    group: Group, sums: IntegerSum, read: Sequence[Quantized], meaning: Quantization, total: Sum
+) -> Requantization | None:
+    return requantize(total, target=GOOD_ENOUGH, exact=False, biased=sums.biased)
 
 
 def quantized_weights(array: NDArray[Any], group: Group, operand_scale: float) -> Weights:

@@ -44,7 +44,7 @@ def requantize(total: Sum, *, target: float, exact: bool, biased: bool) -> Requa
 
     Returns None when no steps keep every intermediate result within 32 bits.
     """
-    halves = _half_even(total) if exact else None
+    halves = half_even(total) if exact else None
     if halves is not None:
         return halves
     found: list[Requantization] = []
@@ -82,7 +82,7 @@ def _exact_shift(total: Sum) -> int | None:
     return None
 
 
-def _half_even(total: Sum) -> Requantization | None:
+def half_even(total: Sum) -> Requantization | None:
     """Return the steps for acc / 2**n + whole number, half to even; None for other sums.
 
     Of 2 * 2**n successive a, 2**n + 1 go to the even result, the others to the odd one. So first
@@ -119,8 +119,10 @@ def _unclipped(
 ) -> list[Requantization | None]:
     """Return (((acc + bias) >> pre_shift) * m + addends * k + constant) >> shift.
 
-    With the greatest shift for which nothing overflows.
+    With the greatest shift for which nothing overflows, and those down to the first of which a way
+    is not half a unit wrong: where a unit of the sum is worth many of the result, no bias will do.
     """
+    ways: list[Requantization | None] = []
     offsets = ((True, False), (False, True), (True, True)) if biased else ((False, True),)
     most = total.acc.largest * np.abs(total.acc.factor)
     room = np.log2(INT32_MAX / max(float(np.max(most)), 1.0))
@@ -128,10 +130,10 @@ def _unclipped(
         body = _scaled(total, pre_shift, shift, scalar_max)
         if not body:
             continue
-        done = [complete(total, body, shift, bias=b, constant=c) for b, c in offsets]
-        if any(done):
-            return done
-    return []
+        ways += [complete(total, body, shift, bias=b, constant=c) for b, c in offsets]
+        if any(way is not None and way.error < 0.5 for way in ways):
+            break
+    return ways
 
 
 def _scaled(total: Sum, pre_shift: int, shift: int, scalar_max: int) -> list[Step | AddTerm]:
@@ -162,6 +164,8 @@ def _clipped(
     becomes `low` to `high`; without `middle`, * m alone. Either bias or constant.
     """
     factor = total.acc.factor * (1 << pre_shift)
+    if (factor > 1).any():
+        return None  # the last sum that is not clipped need not reach the last result
     offset = np.zeros(()) if bias else total.offset
     ends = np.abs(total.low - offset), np.abs(total.high + 1 - offset)
     shift = int(np.log2(INT32_MAX / max(float(np.max(end)) for end in ends)))

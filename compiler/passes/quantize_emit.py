@@ -15,9 +15,8 @@ from ..ops.linear import Conv2d, Dense
 from ..ops.pool import SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.shape import Concat, Pad
-from .quantize_choose import requantize
 from .quantize_groups import Group
-from .quantize_numbers import Reals, Step, Steps, Sum, Term
+from .quantize_numbers import Reals, Requantization, Step, Steps, Sum, Term
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -58,8 +57,11 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sum:
-    """An int32 value in the new graph: real = (integer - correction) * scale."""
+class IntegerSum:
+    """An int32 value in the new graph: real = (integer - correction) * scale.
+
+    It lies from `low` to `high`. `biased` says that an offset may be added first.
+    """
 
     value: Value
     low: NDArray[np.int64]
@@ -67,6 +69,13 @@ class _Sum:
     scale: Reals
     correction: NDArray[np.int64]
     biased: bool
+
+
+Choose = Callable[
+    [Group, IntegerSum, Sequence[Quantized], Quantization, Sum], Requantization | None
+]
+"""Chooses the steps for a group: what its anchor gives, what it reads (operands, then the addend),
+what its result means, what is to be requantized. None when no steps keep within 32 bits."""
 
 
 class IntegerWriter:
@@ -81,8 +90,8 @@ class IntegerWriter:
     weights_of : function
         The integer weights of a group's anchor, given the meaning of its operand; None when it has
         none.
-    target, exact
-        What accuracy is worth (see `quantize_numbers.requantize`).
+    choose : Choose
+        How sums become int8 again.
     """
 
     def __init__(
@@ -90,14 +99,12 @@ class IntegerWriter:
         graph: Graph,
         meaning_of: Callable[[Value], Quantization | None],
         weights_of: Callable[[Group, Quantization], Weights | None],
-        *,
-        target: float,
-        exact: bool,
+        choose: Choose,
     ):
         self.graph = graph
         self.builder = GraphBuilder(graph.name)
         self.meaning_of, self.weights_of = meaning_of, weights_of
-        self.target, self.exact = target, exact
+        self.choose = choose
         self.integer: dict[Value, Quantized] = {}
         self.float: dict[Value, Value] = {}
         self.builder.reserve(value.name for value in graph.values)
@@ -200,7 +207,9 @@ class IntegerWriter:
 
         None when an operand has no integer form, or no numbers keep the sums within 32 bits.
         """
-        total = self._sum(group)
+        operands = [self.as_integer(value) for value in group.operands]
+        read = [operand for operand in operands if operand is not None]
+        total = self._sum(group, read) if len(read) == len(operands) else None
         if total is None:
             return None
         scale = total.scale * group.factor / meaning.scale
@@ -217,12 +226,11 @@ class IntegerWriter:
             limits = np.asarray(operand.low), np.asarray(operand.high)
             terms.append(Term(*limits, np.asarray(factor)))
             addends.append(operand.value)
+            read.append(operand)
         low = meaning.nearest(group.low) if group.low != -inf else INT8_MIN
         high = meaning.nearest(group.high) if group.high != inf else INT8_MAX
-        numbers = requantize(
-            Sum(acc, tuple(terms), np.asarray(offset, np.float64), low, high),
-            target=self.target, exact=self.exact, biased=total.biased,
-        )  # fmt: skip
+        wanted = Sum(acc, tuple(terms), np.asarray(offset, np.float64), low, high)
+        numbers = self.choose(group, total, read, meaning, wanted)
         if numbers is None:
             return None
         name = f"{group.last.name}.int8"
@@ -247,18 +255,14 @@ class IntegerWriter:
             value = builder.add(Add(), value, wide, layer=layer)
         return builder.add(Cast(DType.INT8), value, layer=layer, name=name)
 
-    def _sum(self, group: Group) -> _Sum | None:
+    def _sum(self, group: Group, operands: Sequence[Quantized]) -> IntegerSum | None:
         """Add the anchor of a group, and return its int32 result; None as for `add_group`."""
-        operands = [self.as_integer(value) for value in group.operands]
-        found = [operand for operand in operands if operand is not None]
-        if len(found) < len(operands):
-            return None
-        x = found[0]
+        x = operands[0]
         if group.anchor is None:
             value = self.builder.add(Cast(DType.INT32), x.value, layer=group.layer)
             limits = np.asarray(x.low), np.asarray(x.high)
             zero_point = np.asarray(x.meaning.zero_point)
-            return _Sum(value, *limits, np.asarray(x.meaning.scale), zero_point, biased=False)
+            return IntegerSum(value, *limits, np.asarray(x.meaning.scale), zero_point, biased=False)
         match group.anchor.op:
             case Conv2d() | Dense() as op:
                 return self._linear(group, op, group.anchor.inputs[1].name, x)
@@ -269,11 +273,15 @@ class IntegerWriter:
                 low, high = min(x.low, op.pad_value), max(x.high, op.pad_value)
                 limits = np.asarray(count * low), np.asarray(count * high)
                 correction = np.asarray(count * x.meaning.zero_point)
-                return _Sum(value, *limits, np.asarray(x.meaning.scale), correction, biased=True)
+                return IntegerSum(
+                    value, *limits, np.asarray(x.meaning.scale), correction, biased=True
+                )
             case _:
-                return self._product(group, *found)
+                return self._product(group, *operands)
 
-    def _linear(self, group: Group, op: Conv2d | Dense, name: str, x: Quantized) -> _Sum | None:
+    def _linear(
+        self, group: Group, op: Conv2d | Dense, name: str, x: Quantized
+    ) -> IntegerSum | None:
         weights = self.weights_of(group, x.meaning)
         if weights is None:
             return None
@@ -288,7 +296,7 @@ class IntegerWriter:
         positive = np.maximum(flat, 0).sum(axis=1).reshape(along)
         negative = np.minimum(flat, 0).sum(axis=1).reshape(along)
         scale = weights.scale if weights.scale.ndim == 0 else weights.scale.reshape(along)
-        return _Sum(
+        return IntegerSum(
             self._multiplied(op, x.value, weights.array, f"{name}.int8", group.layer),
             positive * low + negative * high,
             positive * high + negative * low,
@@ -319,7 +327,7 @@ class IntegerWriter:
         constant = self.builder.constant(np.concatenate(parts, axis=1), name)
         return self.builder.add(op, x, constant, layer=layer)
 
-    def _product(self, group: Group, a: Quantized, b: Quantized) -> _Sum:
+    def _product(self, group: Group, a: Quantized, b: Quantized) -> IntegerSum:
         layer = group.layer
         factors: list[Value] = []
         ends: list[tuple[int, int]] = []
@@ -332,7 +340,7 @@ class IntegerWriter:
             factors.append(value)
             ends.append((operand.low - zero_point, operand.high - zero_point))
         corners = [left * right for left in ends[0] for right in ends[1]]
-        return _Sum(
+        return IntegerSum(
             self.builder.add(Mul(), *factors, layer=layer),
             np.asarray(min(corners)),
             np.asarray(max(corners)),

@@ -10,5 +10,6 @@ as VTA's accumulators do, whatever the size of the sums.
 - `shape` - moving data: reshape, transpose, concatenate, pad, slice, gather, broadcast
 - `reduce` - softmax, means, sums, maxima, arg-max
 - `quantize` - between float and integer, as ONNX defines it
+- `qlinear` - int8 to int8 in float32, as ONNX Runtime's kernels compute it
 - `registry` - `KERNELS`, all of them by name, and `run`, which calls one
 """

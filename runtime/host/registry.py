@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import conv, elementwise, layout, pool, quantize, reduce, shape
+from . import conv, elementwise, layout, pool, qlinear, quantize, reduce, shape
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "add": elementwise.add,
@@ -27,6 +27,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "pack_tiles": layout.pack_tiles,
     "pad": shape.pad,
     "power": elementwise.power,
+    "qlinear_average_pool": qlinear.qlinear_average_pool,
+    "qlinear_softmax": qlinear.qlinear_softmax,
     "quantize_linear": quantize.quantize_linear,
     "reduce": reduce.reduce,
     "reshape": shape.reshape,

@@ -111,8 +111,20 @@ def test_convolutions_always_find_numbers_that_are_good_enough(total: Sum) -> No
     assert coarse is not None
     assert fine is not None
     assert coarse.error < 1 / 8
-    assert fine.error < 1 / 256
+    assert fine.error < 1 / 128
     assert len(coarse.steps) <= 6
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_sum_whose_unit_is_worth_many_results_is_still_clipped(exact: bool) -> None:
+    """Between two sums the result steps over its ends; the offset is no whole number of units."""
+    factor, offset = np.asarray([638.3, 3.7, 1.01]), np.asarray([148.04, -50.2, 60.7])
+    acc = Term(np.asarray([-3, -90, -300]), np.asarray([3, 80, 300]), factor)
+    found = requantize(Sum(acc, (), offset, -128, 127), target=1 / 8, exact=exact, biased=True)
+    assert found is not None
+    values = np.arange(-300, 301)[:, None].clip(acc.low, acc.high)
+    real = values * factor + offset
+    assert np.abs(run(found, values, []) - real.clip(-128, 127)).max() < 0.5 + 1 / 8
 
 
 def test_scalars_are_immediates_unless_exactness_is_asked_for() -> None:
