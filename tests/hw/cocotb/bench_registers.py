@@ -1,0 +1,90 @@
+"""The registers behind AXI4-Lite, by a master that waits at random on every channel."""
+
+import random
+from typing import Any
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from vtakit.isa.config import load_config
+from vtakit.isa.registers import REGISTERS, Access, Control, Count, constants
+
+from .bench_parts import begin, pauses
+from .simulation import parameters
+
+SHOWN = [f"registers__{name}" for name in ("status", "error", "error_insn", "tokens", "rises")]
+"""What the registers show of the rest of the machine."""
+
+
+@cocotb.test()
+async def accesses(dut: Any) -> None:
+    """Each register holds what it should, and no other access does anything but fail."""
+    config = load_config(parameters()["config"])
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers__bus_"), dut.clk, dut.rst)
+    for part, names in ((master.write_if, "aw w b"), (master.read_if, "ar r")):
+        for name in names.split():
+            getattr(part, f"{name}_channel").set_pause_generator(pauses())
+    await begin(dut, *SHOWN)
+    orders: list[int] = []
+    cocotb.start_soon(_note_orders(dut, orders))
+    expected = dict.fromkeys(REGISTERS, 0) | constants(config)
+    given: list[int] = []
+    for _ in range(600):
+        name = random.choice(list(REGISTERS))
+        register = REGISTERS[name]
+        part = random.randrange(register.size_bytes // 4)
+        offset = register.offset + 4 * part
+        if random.random() < 0.5:
+            value = random.getrandbits(32)
+            answer: Any = await master.write(offset, value.to_bytes(4, "little"))
+            if register.access is Access.READ:
+                assert answer.resp == AxiResp.SLVERR, name
+                continue
+            assert answer.resp == AxiResp.OKAY, name
+            if name == "CONTROL":
+                given.append(value & 7)
+            else:
+                expected[name] = value
+        else:
+            answer: Any = await master.read(offset, 4)
+            if register.access is Access.WRITE:
+                assert answer.resp == AxiResp.SLVERR, name
+                continue
+            assert answer.resp == AxiResp.OKAY, name
+            found = int.from_bytes(answer.data, "little")
+            assert found == expected[name] >> 32 * part & 0xFFFFFFFF, name
+    assert orders == [order for order in given if order]
+    assert int(dut.registers__insn_address.value) == expected["INSN_ADDRESS"]
+    hole = max(register.offset + register.size_bytes for register in REGISTERS.values())
+    outside: list[Any] = [await master.read(hole, 4), await master.write(hole, bytes(4))]
+    assert [answer.resp for answer in outside] == [AxiResp.SLVERR] * 2
+
+
+@cocotb.test()
+async def counters(dut: Any) -> None:
+    """Counters rise by what they are told in every cycle, in 64 bits, until they are cleared."""
+    config = load_config(parameters()["config"])
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers__bus_"), dut.clk, dut.rst)
+    await begin(dut, *SHOWN)
+    names = [name for name, register in REGISTERS.items() if register.format is Count]
+    width = len(dut.registers__rises) // len(names)
+    clear = Control(clear=True).encode(config).to_bytes(4, "little")
+    for most in (1, (1 << width) - 1):
+        await master.write(REGISTERS["CONTROL"].offset, clear)
+        rises = [random.randrange(most + 1) for _ in names]
+        cycles = random.randrange(100, 400)
+        await RisingEdge(dut.clk)
+        dut.registers__rises.value = sum(rise << width * i for i, rise in enumerate(rises))
+        for _ in range(cycles):
+            await RisingEdge(dut.clk)
+        dut.registers__rises.value = 0
+        for name, rise in zip(names, rises, strict=True):
+            answer: Any = await master.read(REGISTERS[name].offset, 8)
+            assert int.from_bytes(answer.data, "little") == rise * cycles, name
+
+
+async def _note_orders(dut: Any, orders: list[int]) -> None:
+    while True:
+        await RisingEdge(dut.clk)
+        if order := int(dut.registers__control.value) & 7:
+            orders.append(order)
