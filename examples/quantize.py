@@ -7,6 +7,10 @@ otherwise. On x86 ONNX Runtime makes int8 activations uint8 and multiplies them 
 with an instruction that adds two products in 16 bits and saturates, unless the CPU has VNNI: with
 weights up to 127 its results can then be wrong by the whole range; with weights up to 64 they are
 exact on every CPU. A session with the entry `session.x64quantprecision` = `1` is exact for both.
+
+Activations are uint8, for which a session on x86 has int8 kernels of everything; of a network with
+int8 activations it runs layers whose input several read in float, unless told otherwise
+(`session.qdqisint8allowed`).
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ class Scheme:
         Weights from -127 to 127 instead of -64 to 64 (see above).
     """
 
-    activations: Activations = Activations.INT8
+    activations: Activations = Activations.UINT8
     per_channel: bool = True
     full_range: bool = False
 

@@ -11,7 +11,7 @@ import pytest
 import train
 from convnet import Conv, Dense, Flatten, Layer, MaxPool, Relu, learn, predict
 from onnx import numpy_helper
-from quantize import quantize
+from quantize import Activations, Scheme, quantize
 
 HERE = Path(train.__file__).parent
 Run = Callable[..., dict[str, np.ndarray]]
@@ -114,7 +114,7 @@ def test_the_quantized_network_is_what_quantize_makes_and_loses_at_most_one_perc
 ) -> None:
     model, quantized = (onnx.load(HERE / name) for name in ("digits.onnx", "digits_int8.onnx"))
     samples = {"image": test_set.images}
-    again = quantize(model, calibration)
+    again = quantize(model, calibration, Scheme(Activations.INT8))
     assert [node.op_type for node in quantized.graph.node] == [
         node.op_type for node in again.graph.node
     ]

@@ -19,9 +19,9 @@ Run = Callable[..., dict[str, np.ndarray]]
 
 SCHEMES = [
     DEFAULT,
-    Scheme(Activations.UINT8),
+    Scheme(Activations.INT8),
     Scheme(per_channel=False),
-    Scheme(Activations.UINT8, per_channel=False),
+    Scheme(Activations.INT8, per_channel=False),
 ]
 
 
@@ -100,8 +100,8 @@ def test_quantizing_twice_gives_the_same_model_and_leaves_the_float_one_alone() 
 def test_the_zoo_command_quantizes_with_the_pictures_it_can_write(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     arguments = ["lenet5", "-o", str(path), "--quantized", "--count", "3", "--seed", "1"]
-    assert zoo.main([*arguments, "--per-tensor", "--activations", "uint8"]) == 0
-    scheme = Scheme(Activations.UINT8, per_channel=False)
+    assert zoo.main([*arguments, "--per-tensor", "--activations", "int8"]) == 0
+    scheme = Scheme(Activations.INT8, per_channel=False)
     assert onnx.load(path) == quantize(zoo.build("lenet5", 1), zoo.samples("lenet5", 3, 1), scheme)
 
 
