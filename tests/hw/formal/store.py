@@ -296,7 +296,7 @@ CASES = [
     Case(
         "store, two words an element",
         partial(Stored, config=WIDE, words=True),
-        depth=13,
+        depth=12,
         reach=11,
         constants=CONSTANTS,
         mutants={
