@@ -16,9 +16,11 @@ GRACE_SECONDS = 0.5
 def answered(answer: Callable[[], object], status: int) -> Generator[None]:
     """End the process within a second of a Ctrl-C, after calling `answer`, if Python does not.
 
-    Only the main thread can ask for this; for another one nothing changes.
+    Only the main thread can ask for this; for another one nothing changes, nor where the process
+    was started to ignore Ctrl-C, as shells start what runs behind a terminal.
     """
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     raised = threading.Event()

@@ -17,8 +17,15 @@ from vtakit.sim.machine import Machine
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 
+
+def heed_interrupts() -> None:
+    """In the process that is started: it may have been told to ignore them, with all of pytest."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 STOPPED = """
 import sys
+import time
 import {module}
 
 def stop(*arguments, **named):
@@ -56,6 +63,7 @@ def test_an_interruption_anywhere_is_one_line_and_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
@@ -83,6 +91,7 @@ def test_compiled_code_that_takes_hours_is_interrupted(
         env=shell,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(6)

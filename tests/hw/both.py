@@ -1,11 +1,12 @@
 """The simulator and the hardware beside each other: one program on both, and what differs."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from vtakit.isa.config import PAGE_BYTES, Config
+from vtakit.isa.config import DRAM_ADDRESS_BITS, PAGE_BYTES, Config
 from vtakit.isa.fields import slots
 from vtakit.isa.instructions import Load, Memory
 from vtakit.isa.registers import ErrorCode
@@ -71,6 +72,9 @@ class Both:
     ) -> tuple[list[str], Outcome]:
         """Return what differs, and what the simulator came to."""
         sim, rtl = self.run(insns, dram)
+        if isinstance(sim, ProgramError) and self._reads_program(insns, sim):
+            self._alike = False
+            return [], sim
         if isinstance(sim, Result) and isinstance(rtl, Result):
             self._alike = not racy
             return self._results(sim, rtl, racy=racy), sim
@@ -108,9 +112,27 @@ class Both:
             return []
         return [f"the simulator: {texts[0]}; the hardware: {texts[1]}"]
 
+    def _reads_program(self, insns: Bytes, error: ProgramError) -> bool:
+        """Whether a LOAD is wrong that reads where hardware finds the program, beside memory."""
+        if error.code is not ErrorCode.DRAM_RANGE:
+            return False
+        assert error.instruction is not None
+        pages = -(-insns.size // PAGE_BYTES)
+        return any(
+            end > (1 << DRAM_ADDRESS_BITS) - pages * PAGE_BYTES
+            for _, end in self._rows(insns, error.instruction)
+        )
+
     def _outside_memory(self, insns: Bytes, index: int | None) -> bool:
         """Return whether a LOAD or STORE has a row that is not in memory."""
         assert index is not None
+        return any(
+            begin < PAGE_BYTES or end > self.sim.dram.size
+            for begin, end in self._rows(insns, index)
+        )
+
+    def _rows(self, insns: Bytes, index: int) -> Iterator[tuple[int, int]]:
+        """Give the first address of each row of a LOAD or STORE, and the one after its last."""
         word = int.from_bytes(insns[index].tobytes(), "little")
         fields = {
             slot.name: word >> slot.offset & ((1 << slot.width) - 1)
@@ -118,10 +140,8 @@ class Both:
         }
         size = Memory(fields["memory"]).element_bytes(self.config)
         for y in range(fields["y_size"]):
-            begin = (fields["dram_base"] + y * fields["x_stride"]) * size % (1 << 32)
-            if begin < PAGE_BYTES or begin + fields["x_size"] * size > self.sim.dram.size:
-                return True
-        return False
+            begin = (fields["dram_base"] + y * fields["x_stride"]) * size % (1 << DRAM_ADDRESS_BITS)
+            yield begin, begin + fields["x_size"] * size
 
 
 def _run(machine: Machine | RtlMachine, insns: Bytes, dram: Bytes) -> Outcome:

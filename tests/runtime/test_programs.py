@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import product
 from typing import TypeAlias
 
@@ -188,11 +187,6 @@ def programs(draw: st.DrawFn, config: Config) -> list[Command]:
     return draw(st.lists(commands, min_size=1, max_size=25))
 
 
-@cache
-def machine_of(name: str) -> Machine:
-    return Machine(CONFIGS[name], dram_bytes=1 << 20)
-
-
 def random_dram(config: Config) -> Bytes:
     size = arena_bytes(config) + config.acc_depth * config.out_tile_bytes
     return np.random.default_rng(5).integers(0, 256, size, np.uint8)
@@ -228,8 +222,7 @@ def test_random_programs_give_what_their_commands_do_one_by_one(
         got = run_interleaved(config, dram, insns, seed)
         np.testing.assert_array_equal(got[PAGE_BYTES : PAGE_BYTES + want.size], want)
     for timing in (True, False):
-        machine = machine_of(name)
-        machine.reset()
+        machine = Machine(config, dram_bytes=1 << 20)
         machine.dram[: dram.size] = dram
         machine.run(insns, timing=timing)
         np.testing.assert_array_equal(machine.dram[PAGE_BYTES : PAGE_BYTES + want.size], want)

@@ -193,10 +193,9 @@ def test_what_cannot_be_queued_is_refused() -> None:
 
 def test_on_the_timed_machine_a_lost_token_deadlocks_and_a_lost_order_shows(bind: Bind) -> None:
     """Whether an order that is not kept shows depends on times: here it must once per queue."""
-    machine = Machine(TINY, dram_bytes=1 << 20)
 
     def run(program: Bytes) -> Bytes:
-        machine.reset()
+        machine = Machine(TINY, dram_bytes=1 << 20)
         machine.dram[: dram.size] = dram
         machine.run(program)
         return machine.dram[: dram.size].copy()

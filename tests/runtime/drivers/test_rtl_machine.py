@@ -208,6 +208,8 @@ class _Interrupts:
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs this behind
 from tests.runtime.drivers.test_rtl_machine import machine, program
 from vtakit.isa.instructions import Finish, Gemm
 long = Gemm(uop_end=1, iter_out=16000, iter_in=16000, reset=True)
