@@ -8,6 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from vtakit.hw.axi import ReadSignature
 from vtakit.hw.fetch import Fetch
+from vtakit.hw.load import LoadEngine
 from vtakit.hw.memory import ReadChannel
 from vtakit.hw.ports import INDEX_BITS, Command, Fault, Interface
 from vtakit.hw.queue import Queue
@@ -15,6 +16,7 @@ from vtakit.hw.registers import Registers
 from vtakit.hw.store import StoreEngine
 from vtakit.hw.tokens import TokenCounter
 from vtakit.isa.config import DRAM_ADDRESS_BITS, Config
+from vtakit.isa.instructions import Memory
 
 from .simulation import TOP
 
@@ -78,6 +80,9 @@ class Parts(Elaboratable):
             "tokens": TokenCounter(TOKEN_DEPTH),
             "registers": Registers(config),
             "fetch": FetchAndPort(config),
+            "port": ReadChannel(config),
+            "load": LoadEngine(config, (Memory.INP, Memory.WGT)),
+            "compute": LoadEngine(config, (Memory.UOP, Memory.ACC, Memory.ACC_8BIT)),
             "store": StoreEngine(config),
         }
 
