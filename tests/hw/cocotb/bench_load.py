@@ -10,7 +10,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 from vtakit.hw.ports import BankShape
-from vtakit.isa.config import PAGE_BYTES, Config, load_config
+from vtakit.isa.config import PAGE_BYTES, Config
 from vtakit.isa.costs import IN_FLIGHT
 from vtakit.isa.instructions import Load, Memory
 from vtakit.isa.registers import ErrorCode
@@ -27,7 +27,7 @@ UNITS = {
 }
 INPUTS = ("start", "command", "slot", "halt", "reader__request__ready", "reader__data__valid",
           "reader__data__data", "reader__data__error")  # fmt: skip
-ROUNDS, LOADS = 6, 20
+ROUNDS, LOADS = 30, 20
 PATIENCE_CYCLES = 50_000
 
 
@@ -149,7 +149,7 @@ async def engine_of(dut: Any, unit: str, config: Config) -> Engine:
 @cocotb.parametrize(unit=list(UNITS))
 async def loads(dut: Any, unit: str) -> None:
     """Elements, zeros around them, bursts and counters are the interpreter's."""
-    config, draw = load_config(parameters()["config"]), random.Random(parameters()["seed"])
+    config, draw = Config.from_json(parameters()["config"]), random.Random(parameters()["seed"])
     engine = await engine_of(dut, unit, config)
     wanted = Interpreter(config, engine.dram)
     for _ in range(ROUNDS):
@@ -173,7 +173,7 @@ async def loads(dut: Any, unit: str) -> None:
 @cocotb.parametrize(unit=list(UNITS))
 async def outside_the_buffer(dut: Any, unit: str) -> None:
     """Elements that do not fit are an error, and none gets beyond the buffer or to its begin."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     for memory in UNITS[unit]:
         engine = await engine_of(dut, unit, config)
         good = Load(
@@ -203,7 +203,7 @@ async def outside_the_buffer(dut: Any, unit: str) -> None:
 @cocotb.parametrize(unit=list(UNITS))
 async def refused(dut: Any, unit: str) -> None:
     """A word that memory refuses is an error of the LOAD that it is for."""
-    config, draw = load_config(parameters()["config"]), random.Random(parameters()["seed"])
+    config, draw = Config.from_json(parameters()["config"]), random.Random(parameters()["seed"])
     for memory in UNITS[unit]:
         engine = await engine_of(dut, unit, config)
         size = memory.element_bytes(config)

@@ -8,7 +8,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiReadBus, AxiSlaveRead
-from vtakit.isa.config import PAGE_BYTES, Config, load_config
+from vtakit.isa.config import PAGE_BYTES, Config
 from vtakit.isa.costs import BURSTS_IN_FLIGHT, MAX_BURST_WORDS, WORDS_IN_FLIGHT
 
 from .bench_parts import begin, pauses
@@ -49,7 +49,7 @@ def mostly() -> Iterator[bool]:
 @cocotb.test()
 async def three_readers(dut: Any) -> None:
     """Requests are granted one a cycle, in their order of rank; each reader gets its words."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     draw = random.Random(parameters()["seed"])
     dram = Dram(PAGES * PAGE_BYTES)
     dram.data[:] = list(draw.randbytes(dram.data.size))
@@ -64,7 +64,7 @@ async def three_readers(dut: Any) -> None:
     coming: deque[tuple[int, int, bool, bool]] = deque()  # reader, word, refused, last
     standing: int | None = None
     most_bursts = most_words = 0
-    served = dict.fromkeys(READERS, 0)
+    served: dict[str, int] = dict.fromkeys(READERS, 0)
     eagerness, longest = 0.0, 1
     for cycle in range(CYCLES):
         if cycle % 300 == 0:

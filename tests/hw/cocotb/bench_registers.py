@@ -6,7 +6,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
-from vtakit.isa.config import load_config
+from vtakit.isa.config import Config
 from vtakit.isa.registers import REGISTERS, Access, Control, Count, constants
 
 from .bench_parts import begin, pauses
@@ -19,7 +19,7 @@ SHOWN = [f"registers__{name}" for name in ("status", "error", "error_insn", "tok
 @cocotb.test()
 async def accesses(dut: Any) -> None:
     """Each register holds what it should, and no other access does anything but fail."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers__bus_"), dut.clk, dut.rst)
     for part, names in ((master.write_if, "aw w b"), (master.read_if, "ar r")):
         for name in names.split():
@@ -63,7 +63,7 @@ async def accesses(dut: Any) -> None:
 @cocotb.test()
 async def counters(dut: Any) -> None:
     """Counters rise by what they are told in every cycle, in 64 bits, until they are cleared."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers__bus_"), dut.clk, dut.rst)
     await begin(dut, *SHOWN)
     names = [name for name, register in REGISTERS.items() if register.format is Count]

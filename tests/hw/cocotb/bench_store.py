@@ -6,7 +6,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiSlaveWrite, AxiWriteBus
-from vtakit.isa.config import PAGE_BYTES, Config, load_config
+from vtakit.isa.config import PAGE_BYTES, Config
 from vtakit.isa.costs import IN_FLIGHT
 from vtakit.isa.instructions import Store
 from vtakit.isa.registers import ErrorCode
@@ -101,7 +101,7 @@ def drawn(config: Config, most: int) -> Store:
 @cocotb.test()
 async def stores(dut: Any) -> None:
     """Every byte of every row is written where it should, and no other."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     engine = Engine(dut, config)
     await begin(dut, *(f"store__{name}" for name in INPUTS))
     cocotb.start_soon(engine.serve())
@@ -120,7 +120,7 @@ async def stores(dut: Any) -> None:
 @cocotb.test()
 async def outside_the_buffer(dut: Any) -> None:
     """A row that ends outside the buffer is an error; nothing from beyond it is written."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     engine = Engine(dut, config)
     await begin(dut, *(f"store__{name}" for name in INPUTS))
     cocotb.start_soon(engine.serve())
@@ -138,7 +138,7 @@ async def outside_the_buffer(dut: Any) -> None:
 @cocotb.test()
 async def refused(dut: Any) -> None:
     """Memory that refuses a word is an error of that STORE."""
-    config = load_config(parameters()["config"])
+    config = Config.from_json(parameters()["config"])
     engine = Engine(dut, config)
     await begin(dut, *(f"store__{name}" for name in INPUTS))
     cocotb.start_soon(engine.serve())

@@ -1,11 +1,12 @@
 """Parts of the core under cocotb: every stream is kept waiting at random."""
 
-from pathlib import Path
+import json
 
 import pytest
-from vtakit.isa.config import PRESETS
+from vtakit.isa.config import Config
 
-from .design_parts import parts as design
+from .design_parts import parts
+from .designs import CORES
 from .simulation import built, run
 
 each_bench = pytest.mark.parametrize(
@@ -14,19 +15,21 @@ each_bench = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def parts() -> Path:
-    """The parts of the machine `tiny`."""
-    return built("parts tiny", lambda: design(PRESETS["tiny"]))
+def run_parts(config: Config, bench: str, seed: int) -> None:
+    """Run a bench on the parts of a machine."""
+    document = config.to_json()
+    design = built(f"parts {json.dumps(document)}", lambda: parts(config))
+    run(design, bench, seed, config=document)
 
 
 @each_bench
-def test_parts(parts: Path, bench: str) -> None:
-    run(parts, bench, seed=1, config="tiny")
+def test_parts(bench: str) -> None:
+    run_parts(CORES["tiny-64"], bench, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 8))
+@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("name", CORES)
 @each_bench
-def test_parts_with_other_seeds(parts: Path, bench: str, seed: int) -> None:
-    run(parts, bench, seed=seed, config="tiny")
+def test_parts_of_each_machine_with_other_seeds(bench: str, name: str, seed: int) -> None:
+    run_parts(CORES[name], bench, seed)
