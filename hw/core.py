@@ -193,6 +193,7 @@ class Core(wiring.Component):
         busy = Signal()
         halting = Signal()
         forget = Signal()
+        empty = Signal()  # the program that was started has no instruction
         begins = Signal()
         quiet = Signal()
         stuck = Signal()
@@ -214,7 +215,7 @@ class Core(wiring.Component):
         fault = Signal(Fault)
         oldest = Signal(INDEX_BITS)
         m.d.comb += oldest.eq(_least(unit.oldest for unit in units))
-        with m.If(registers.insn_count == 0):
+        with m.If(empty):
             m.d.comb += [
                 fault.valid.eq(busy),
                 fault.code.eq(ErrorCode.MISSING_FINISH),
@@ -231,7 +232,11 @@ class Core(wiring.Component):
                 m.d.comb += fault.eq(one)
 
         with m.If(begins):
-            m.d.sync += [busy.eq(1), status.done.eq(0)]
+            m.d.sync += [
+                busy.eq(1),
+                status.done.eq(0),
+                empty.eq(registers.insn_count == 0),
+            ]
         with m.If(busy & ~halting):
             with m.If(fault.valid):
                 m.d.sync += [
