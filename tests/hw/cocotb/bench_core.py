@@ -45,14 +45,12 @@ async def random_programs(dut) -> None:
     programs = Programs(config, draw, coverage)
     both = Both(System(dut, config, DRAM_BYTES, draw), programs.dram)
     await both.system.reset()
-    ends = finishes()
-    for number in range(given["programs"]):
-        insns = ends.pop(0) if ends and number % 2 else programs.next(draw.choice(LENGTHS))
-        pressure = draw.choice(("all", *PRESSURES)) if number > 12 else PRESSURES[number // 2 % 6]
-        pressures = await both.run(insns, pressure)
-        coverage.add(insns, pressures)
-    for insns in ends:
-        coverage.add(insns, await both.run(insns, "none"))
+    for insns in finishes():
+        coverage.add(insns, await both.run(insns, draw.choice(PRESSURES)))
+    for _ in range(given["programs"]):
+        least = min(PRESSURES, key=lambda one: coverage.along("pressure")[one,])
+        insns = programs.next(draw.choice(LENGTHS))
+        coverage.add(insns, await both.run(insns, draw.choice((least, least, "all"))))
     path = Path(given["folder"], "coverage.json")
     path.write_text(json.dumps(coverage.to_json()))
 
