@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-COVERAGE = Path(__file__).parents[1] / "build" / "coverage" / "hw.txt"
+ROOT = Path(__file__).parents[1]
+COVERAGE = ROOT / "build" / "coverage" / "hw.txt"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -20,4 +21,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         head, _, _ = COVERAGE.read_text().partition("\n\npads:")
         for line in head.splitlines()[2:]:
             terminalreporter.write_line(line)
-        terminalreporter.write_line(f"all of it: {COVERAGE.relative_to(Path.cwd())}")
+        terminalreporter.write_line(f"all of it: {COVERAGE.relative_to(ROOT)}")

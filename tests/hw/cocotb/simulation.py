@@ -64,34 +64,36 @@ def built(name: str, verilog: Callable[[], str]) -> Path:
     folder = cache_folder("cocotb") / _key(name)
     with locked(folder.with_suffix(".lock")):
         if not (folder / TOP).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            _compile(folder, verilog())
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)  # of one that was killed
+            part.mkdir()
+            _compile(part, verilog())
+            folder.mkdir(exist_ok=True)
+            (part / TOP).rename(folder / TOP)
+            shutil.rmtree(part)
     return folder
 
 
-def run(design: Path, bench: str, seed: int, **parameters: Any) -> Path:
-    """Run the cocotb tests of module `bench` of this folder; return a folder for what they write.
+def run(design: Path, bench: str, folder: Path, seed: int, **parameters: Any) -> None:
+    """Run the cocotb tests of module `bench` of this folder.
 
     Parameters
     ----------
     design
         What `built` gave.
     bench
+    folder
+        An empty one, for what the tests write and print.
     seed
         Of Python's `random`, in each of the tests.
     parameters
-        What `parameters()` returns in the bench; besides them `seed`, and `folder`, the one
-        returned.
+        What `parameters()` returns in the bench, besides `seed` and `folder`.
 
     Raises
     ------
     SimulationError
         When a test fails, or when there is none, with the last lines of what was printed.
     """
-    folder = ROOT / "build" / "cocotb" / f"{bench}-{design.name[:8]}-{seed}-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     log, results = folder / "log.txt", folder / "results.xml"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_CURRENT_TEST", raising=False)  # or the runner ends this process
@@ -118,7 +120,6 @@ def run(design: Path, bench: str, seed: int, **parameters: Any) -> Path:
     if failed or not ran:
         what = f"{', '.join(failed)} failed" if failed else "no test ran"
         raise SimulationError(f"{bench}: {what}; {log} ends with\n{_end(log)}")
-    return folder
 
 
 def parameters() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The whole core under cocotb: results, errors and resets on a bus that waits; what was covered."""
 
 import json
+from pathlib import Path
 
 import pytest
 from vtakit.isa.config import Config
@@ -28,11 +29,12 @@ def recorded(config: Config) -> list[str]:
     return found
 
 
-def covered(config: Config, seed: int, programs: int) -> dict[str, int]:
-    """Run the benches of the core; return hits by bin."""
-    folder = run(
+def covered(config: Config, folder: Path, seed: int, programs: int) -> dict[str, int]:
+    """Run the benches of the core in an empty folder; return hits by bin."""
+    run(
         core(config),
         "bench_core",
+        folder,
         seed,
         config=config.to_json(),
         programs=programs,
@@ -41,10 +43,10 @@ def covered(config: Config, seed: int, programs: int) -> dict[str, int]:
     return json.loads((folder / "coverage.json").read_text())
 
 
-def test_the_core_and_what_is_covered() -> None:
+def test_the_core_and_what_is_covered(tmp_path: Path) -> None:
     coverage = Coverage()
-    for seed, config in enumerate(CORES.values()):
-        coverage.update(covered(config, seed, 60))
+    for seed, (name, config) in enumerate(CORES.items()):
+        coverage.update(covered(config, tmp_path / name, seed, 60))
     REPORT.mkdir(parents=True, exist_ok=True)
     (REPORT / "hw.json").write_text(json.dumps(coverage.to_json(), indent=1))
     (REPORT / "hw.txt").write_text(coverage.table())
@@ -60,5 +62,5 @@ def test_the_core_and_what_is_covered() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 13))
 @pytest.mark.parametrize("name", [*CORES, *LARGE_CORES])
-def test_more_programs(name: str, seed: int) -> None:
-    covered({**CORES, **LARGE_CORES}[name], seed, 80)
+def test_more_programs(name: str, seed: int, tmp_path: Path) -> None:
+    covered({**CORES, **LARGE_CORES}[name], tmp_path, seed, 80)
