@@ -18,7 +18,7 @@ from vtakit.isa.registers import ErrorCode
 from ...sim.cycle_reference import bursts_of
 from ...sim.interpreter import Bytes, Interpreter
 from ..memory_programs import DATA, a_load, contents, new_dram, used_of_uops
-from .bench_parts import begin, fault, pauses
+from .bench_parts import begin, fault, pauses, restart
 from .simulation import parameters
 
 UNITS = {
@@ -141,7 +141,7 @@ class Engine:
 
 async def engine_of(dut: Any, unit: str, config: Config) -> Engine:
     """Return an engine after reset."""
-    await begin(dut, *(f"{unit}__{name}" for name in INPUTS))
+    await restart(dut, *(f"{unit}__{name}" for name in INPUTS))
     return Engine(dut, unit, config, new_dram(1))
 
 
@@ -150,6 +150,7 @@ async def engine_of(dut: Any, unit: str, config: Config) -> Engine:
 async def loads(dut: Any, unit: str) -> None:
     """Elements, zeros around them, bursts and counters are the interpreter's."""
     config, draw = Config.from_json(parameters()["config"]), random.Random(parameters()["seed"])
+    await begin(dut)
     engine = await engine_of(dut, unit, config)
     wanted = Interpreter(config, engine.dram)
     for _ in range(ROUNDS):
@@ -174,6 +175,7 @@ async def loads(dut: Any, unit: str) -> None:
 async def outside_the_buffer(dut: Any, unit: str) -> None:
     """Elements that do not fit are an error, and none gets beyond the buffer or to its begin."""
     config = Config.from_json(parameters()["config"])
+    await begin(dut)
     for memory in UNITS[unit]:
         engine = await engine_of(dut, unit, config)
         good = Load(
@@ -204,6 +206,7 @@ async def outside_the_buffer(dut: Any, unit: str) -> None:
 async def refused(dut: Any, unit: str) -> None:
     """A word that memory refuses is an error of the LOAD that it is for."""
     config, draw = Config.from_json(parameters()["config"]), random.Random(parameters()["seed"])
+    await begin(dut)
     for memory in UNITS[unit]:
         engine = await engine_of(dut, unit, config)
         size = memory.element_bytes(config)

@@ -32,6 +32,11 @@ def fault(signal: Any) -> tuple[ErrorCode, int] | None:
 async def begin(dut: Any, *inputs: str) -> None:
     """Start the clock, and leave reset with all inputs at 0."""
     cocotb.start_soon(Clock(dut.clk, 2, unit="ns").start())
+    await restart(dut, *inputs)
+
+
+async def restart(dut: Any, *inputs: str) -> None:
+    """Go through reset with all inputs at 0."""
     for name in inputs:
         getattr(dut, name).value = 0
     dut.rst.value = 1

@@ -1,13 +1,14 @@
 """STOREs, back to back, onto a bus of which every channel waits at random."""
 
 import random
+from itertools import count
 from typing import Any
 
 import cocotb
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import AxiSlaveWrite, AxiWriteBus
 from vtakit.isa.config import PAGE_BYTES, Config
-from vtakit.isa.costs import IN_FLIGHT
+from vtakit.isa.costs import BURSTS_IN_FLIGHT, IN_FLIGHT
 from vtakit.isa.instructions import Store
 from vtakit.isa.registers import ErrorCode
 
@@ -15,6 +16,7 @@ from .bench_parts import begin, fault, pauses
 from .core_system import Dram
 from .simulation import parameters
 
+SHAKES = ("awvalid", "awready", "bvalid", "bready")
 INPUTS = ("start", "command", "slot", "halt", "out__data")
 
 
@@ -32,12 +34,15 @@ class Engine:
         self.under_way: dict[int, int] = {}  # instructions by slot
         self.written: list[int] = []
         self.errors: list[tuple[int, int]] = []
+        self.most_bursts = 0  # without response
+        self._bursts = 0
 
     async def serve(self) -> None:
         """Be the output buffer; note what has written and what was wrong."""
         dut, tile, word = self.dut, self.config.out_tile_bytes, self.config.bus_bytes
         while True:
             await RisingEdge(dut.clk)
+            self._count()
             if dut.store__out__en.value:
                 index = int(dut.store__out__index.value)
                 first = index * tile + int(dut.store__out__chunk.value) * word
@@ -50,6 +55,13 @@ class Engine:
             for slot in range(IN_FLIGHT):
                 if int(dut.store__written.value) >> slot & 1:
                     self.written.append(self.under_way.pop(slot))
+
+    def _count(self) -> None:
+        """Count the bursts of which the address has been taken and no response has come."""
+        axi = {name: getattr(self.dut, f"store__axi__{name}").value for name in SHAKES}
+        self._bursts += bool(axi["awvalid"] and axi["awready"])
+        self.most_bursts = max(self.most_bursts, self._bursts)
+        self._bursts -= bool(axi["bvalid"] and axi["bready"])
 
     async def store(self, insns: list[Store]) -> None:
         """Run STOREs, each as soon as there is room, and wait until all have written."""
@@ -115,6 +127,25 @@ async def stores(dut: Any) -> None:
         assert not engine.errors
         assert sorted(engine.written) == list(range(len(insns)))
         assert engine.dram.data.tobytes() == expected
+
+
+@cocotb.test()
+async def late_responses(dut: Any) -> None:
+    """Without responses so many bursts are begun, and no more."""
+    config = Config.from_json(parameters()["config"])
+    engine = Engine(dut, config)
+    for name in ("aw", "w"):
+        channel = getattr(engine.memory, f"{name}_channel")
+        channel.set_pause_generator(None)
+        channel.pause, channel.queue_occupancy_limit = False, -1
+    engine.memory.b_channel.set_pause_generator(random.random() < 0.95 for _ in count())
+    await begin(dut, *(f"store__{name}" for name in INPUTS))
+    cocotb.start_soon(engine.serve())
+    base = PAGE_BYTES // config.out_tile_bytes
+    await with_timeout(
+        engine.store([Store(dram_base=base, y_size=100, x_size=1, x_stride=3)]), 1, "ms"
+    )
+    assert engine.most_bursts == BURSTS_IN_FLIGHT
 
 
 @cocotb.test()
