@@ -1,6 +1,7 @@
 """The command as a function, and as a program beside a shell."""
 
 import os
+import signal
 import stat
 import sys
 from collections.abc import Callable
@@ -53,6 +54,11 @@ def refused(vtakit: Vtakit) -> Refused:
         return line
 
     return run
+
+
+def heed_interrupts() -> None:
+    """In a process that is started: it may have been told to ignore them, with all of pytest."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

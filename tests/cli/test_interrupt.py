@@ -14,13 +14,10 @@ from vtakit.isa.program import Program
 from vtakit.isa.stream import encode_stream
 from vtakit.sim.machine import Machine
 
+from .conftest import heed_interrupts
+
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
-
-
-def heed_interrupts() -> None:
-    """In the process that is started: it may have been told to ignore them, with all of pytest."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 STOPPED = """

@@ -17,6 +17,8 @@ from vtakit.isa.config import ConfigError
 from vtakit.isa.registers import ErrorCode
 from vtakit.sim.errors import DeadlockError
 
+from .conftest import heed_interrupts
+
 NAMES = [row.name for row in SUBCOMMANDS]
 
 
@@ -146,6 +148,7 @@ def test_an_interrupt_is_one_line(shell: dict[str, str]) -> None:
         stdin=reading,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     os.write(writing, b"FINISH\n")
     deadline = time.monotonic() + 30
