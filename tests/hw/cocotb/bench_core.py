@@ -19,7 +19,7 @@ from vtakit.isa.instructions import (
     Store,
 )
 from vtakit.isa.program import Program
-from vtakit.isa.registers import REGISTERS, ErrorCode
+from vtakit.isa.registers import REGISTERS, ErrorCode, Status
 from vtakit.isa.stream import encode_stream
 from vtakit.sim.machine import Machine
 
@@ -145,32 +145,35 @@ async def adds_one(system: System) -> None:
     assert not data[OUT + values.size :].any()
 
 
-def wrong(config: Config, dram_bytes: int) -> dict[ErrorCode, tuple[list[Instruction], int]]:
-    """Return programs by what is wrong with them, and the instruction that it is wrong with."""
+def wrong(config: Config, dram_bytes: int) -> list[tuple[ErrorCode, list[Instruction], int]]:
+    """Return what is wrong with a program, the program, and the instruction it is wrong with."""
     page = PAGE_BYTES // config.inp_tile_bytes
     load = Load(memory=Memory.INP, dram_base=page, y_size=1, x_size=1)
+    uop = Load(memory=Memory.UOP, dram_base=PAGE_BYTES // 4, y_size=1, x_size=1)
+    gemm = Gemm(uop_end=1, iter_out=3, iter_in=1)
     end = dram_bytes // config.out_tile_bytes
-    return {
-        ErrorCode.SRAM_RANGE: ([load, replace(load, sram_base=config.inp_depth)], 1),
-        ErrorCode.UOP_RANGE: ([Gemm(uop_end=config.uop_depth + 1, iter_out=1, iter_in=1)], 0),
-        ErrorCode.DST_RANGE: (
-            [
-                Load(memory=Memory.UOP, dram_base=PAGE_BYTES // 4, y_size=1, x_size=1),
-                Gemm(
-                    uop_end=1,
-                    iter_out=3,
-                    iter_in=1,
-                    reset=True,
-                    dst_factor_out=config.acc_depth - 1,
-                ),
-            ],
+    return [
+        (ErrorCode.SRAM_RANGE, [load, replace(load, sram_base=config.inp_depth)], 1),
+        (ErrorCode.UOP_RANGE, [replace(gemm, uop_end=config.uop_depth + 1)], 0),
+        (
+            ErrorCode.DST_RANGE,
+            [uop, replace(gemm, reset=True, dst_factor_out=config.acc_depth - 1)],
             1,
         ),
-        ErrorCode.NO_NEIGHBOUR: ([load, replace(load, pop_prev=True)], 1),
-        ErrorCode.STORE_PADS: ([Store(y_size=1, x_size=1, y_pad_0=1)], 0),
-        ErrorCode.DEADLOCK: ([load, Alu(pop_prev=True), Alu(), Store(pop_prev=True)], 1),
-        ErrorCode.BUS: ([load, Store(dram_base=end, y_size=1, x_size=1)], 1),
-    }
+        (ErrorCode.SRC_RANGE, [uop, replace(gemm, src_factor_out=config.inp_depth - 1)], 1),
+        (ErrorCode.WGT_RANGE, [uop, replace(gemm, wgt_factor_out=config.wgt_depth - 1)], 1),
+        (ErrorCode.NO_NEIGHBOUR, [load, replace(load, pop_prev=True)], 1),
+        (ErrorCode.STORE_PADS, [Store(y_size=1, x_size=1, y_pad_0=1)], 0),
+        (ErrorCode.AFTER_FINISH, [load, Finish()], 2),
+        (
+            ErrorCode.DEADLOCK,
+            [replace(load, push_next=True), Alu(pop_next=True), Alu(), Store(pop_prev=True)],
+            1,
+        ),
+        (ErrorCode.BUS, [load, Store(dram_base=end, y_size=1, x_size=1)], 1),
+        (ErrorCode.BUS, [load, replace(load, memory=Memory.ACC_8BIT, dram_base=end)], 1),
+        (ErrorCode.BUS, [replace(load, dram_base=0)], 0),
+    ]
 
 
 @cocotb.test()
@@ -181,14 +184,18 @@ async def errors(dut) -> None:
     system = System(dut, config, DRAM_BYTES, draw)
     await system.reset()
     await adds_one(system)
-    for code, (insns, index) in wrong(config, DRAM_BYTES).items():
+    for code, insns, index in wrong(config, DRAM_BYTES):
         system.keep_waiting(draw.sample(CHANNELS, draw.randrange(len(CHANNELS) + 1)), host=True)
         await system.begin(encode_stream([*insns, Finish()], config))
         assert (await system.done()).error, code.name
         assert await system.error() == (code, index)
+        await system.order(start=True)
+        assert await system.status() == Status(done=True, error=True), "a reset comes first"
         await system.order(reset=True)
         while (await system.status()).busy:
             pass
+        assert await system.status() == Status()
+        assert not dut.irq.value
         assert await system.error() == (ErrorCode.NONE, 0)
         for name in (name for name in REGISTERS if name.startswith("TOKENS_")):
             assert await system.read(name) == 0, name
