@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-from .expr import Axis, Binary, BinaryOp, Const, Expr, Read, Select, Type
+from .expr import RANGES, Axis, Binary, BinaryOp, Cast, Const, Expr, Read, Select, Type
 from .walk import rewrite, walk
 
 
@@ -115,6 +115,8 @@ def affine(expr: Expr) -> Affine:
             return affine(a).scaled(factor)
         case Axis():
             return Affine(0, ((expr, 1),)) if expr.extent > 1 else Affine(0)
+        case Cast():  # a number out of a tensor
+            return Affine(0, ((expr, 1),))
         case _:
             simple = simplify(expr)
             if isinstance(simple, Binary) and simple.op in _ATOMS:
@@ -163,6 +165,8 @@ def limits(expr: Expr) -> tuple[int, int]:
         case Binary(BinaryOp.MOD, a, Const(divisor)):
             low, high = limits(a)
             return (low, high) if low >= 0 and high < divisor else (0, divisor - 1)
+        case Cast(_, operand):
+            return RANGES[operand.type]
         case _:
             return _form(expr).limits()
 

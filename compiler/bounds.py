@@ -95,6 +95,8 @@ def _sunk(schedule: Schedule, stage: Stage) -> tuple[Axis, ...]:
 
     So a reorder need not name them, and what is computed at a loop is not computed inside a tile.
     """
+    if not schedule.tiled:
+        return stage.loops
     fixed = {other.attach for other in schedule.stages}
     tile = [
         axis

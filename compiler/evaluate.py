@@ -5,6 +5,7 @@ in memory in full before it is folded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import erf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,12 +15,15 @@ from .expr import (
     Axis,
     Binary,
     BinaryOp,
+    Call,
     Cast,
     Compute,
     Const,
     Expr,
     ExpressionError,
+    Function,
     Read,
+    Real,
     Reduce,
     Select,
     Tensor,
@@ -30,7 +34,11 @@ Array: TypeAlias = NDArray[Any]
 
 DTYPES: dict[Type, np.dtype[Any]] = {
     Type.INT8: np.dtype(np.int8),
+    Type.UINT8: np.dtype(np.uint8),
     Type.INT32: np.dtype(np.int32),
+    Type.INT64: np.dtype(np.int64),
+    Type.FLOAT32: np.dtype(np.float32),
+    Type.FLOAT64: np.dtype(np.float64),
     Type.INDEX: np.dtype(np.int64),
     Type.BOOL: np.dtype(np.bool_),
 }
@@ -92,8 +100,10 @@ def fold(op: BinaryOp, value: Array, over: tuple[int, ...]) -> Array:
             return value.max(axis=over)
         case BinaryOp.MIN:
             return value.min(axis=over)
+        case BinaryOp.MUL:
+            return value.prod(axis=over, dtype=value.dtype)
         case _:
-            raise ExpressionError(f"{op.value} is no reduction; +, max and min are")
+            raise ExpressionError(f"{op.value} is no reduction; +, *, max and min are")
 
 
 def value_of(
@@ -109,8 +119,12 @@ def value_of(
     element, for the part of a `Select` that is not chosen.
     """
     match expr:
-        case Const(value):
+        case Const(value) | Real(value):
             return np.full((1,) * _rank(env), value, DTYPES[expr.type])
+        case Binary(BinaryOp.DIV, a, b) if expr.type in (Type.INT32, Type.INT64):
+            return _toward_zero(
+                value_of(a, env, array, guarded=guarded), value_of(b, env, array, guarded=guarded)
+            )
         case Axis():
             return env[expr]
         case Binary(op, a, b):
@@ -127,6 +141,10 @@ def value_of(
             )
         case Cast(to, operand):
             return value_of(operand, env, array, guarded=guarded).astype(DTYPES[to])
+        case Call(function, operands):
+            return FUNCTIONS[function](
+                *(value_of(operand, env, array, guarded=guarded) for operand in operands)
+            )
         case Read(tensor, indices):
             source = array(tensor)
             places: list[Array] = []
@@ -155,7 +173,7 @@ def arithmetic(op: BinaryOp, a: Array, b: Array) -> Array:
         case BinaryOp.MUL:
             return a * b
         case BinaryOp.DIV:
-            return a // b
+            return a / b if a.dtype.kind == "f" else a // b
         case BinaryOp.MOD:
             return a % b
         case BinaryOp.MIN:
@@ -172,6 +190,28 @@ def arithmetic(op: BinaryOp, a: Array, b: Array) -> Array:
             return a == b
         case BinaryOp.AND:
             return a & b
+
+
+def _toward_zero(a: Array, b: Array) -> Array:
+    divisor = np.where(b == 0, b.dtype.type(1), b)
+    quotient: Array = a // divisor
+    rounded: Array = quotient + ((quotient < 0) & (quotient * divisor != a))
+    return np.where(b == 0, 0, rounded).astype(a.dtype)
+
+
+FUNCTIONS: dict[Function, Callable[..., Any]] = {
+    Function.ABS: np.abs,
+    Function.CEIL: np.ceil,
+    Function.ERF: np.vectorize(erf),
+    Function.EXP: np.exp,
+    Function.FLOOR: np.floor,
+    Function.LOG: np.log,
+    Function.LOG1P: np.log1p,
+    Function.POW: np.power,
+    Function.ROUND: np.rint,
+    Function.SQRT: np.sqrt,
+    Function.TANH: np.tanh,
+}
 
 
 def _rank(env: Mapping[Axis, Array]) -> int:

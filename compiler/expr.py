@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import inf
 from typing import Protocol, TypeAlias
 
 
@@ -20,9 +21,33 @@ class Type(enum.Enum):
     """What an expression's value is; `INDEX` is a whole number without limits."""
 
     INT8 = "int8"
+    UINT8 = "uint8"
     INT32 = "int32"
+    INT64 = "int64"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
     INDEX = "index"
     BOOL = "bool"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it has a fraction."""
+        return self in (Type.FLOAT32, Type.FLOAT64)
+
+    @property
+    def is_byte(self) -> bool:
+        """Whether it is an integer of 8 bits, which is only stored, compared and cast."""
+        return self in (Type.INT8, Type.UINT8)
+
+
+RANGES = {
+    Type.INT8: (-(1 << 7), (1 << 7) - 1),
+    Type.UINT8: (0, (1 << 8) - 1),
+    Type.INT32: (-(1 << 31), (1 << 31) - 1),
+    Type.INT64: (-(1 << 63), (1 << 63) - 1),
+    Type.BOOL: (0, 1),
+}
+"""The least and greatest value of each type of integer."""
 
 
 class AxisKind(enum.Enum):
@@ -57,6 +82,22 @@ class BinaryOp(enum.Enum):
     def is_commutative(self) -> bool:
         """Whether the operands may change places."""
         return self in (BinaryOp.ADD, BinaryOp.MUL, BinaryOp.MIN, BinaryOp.MAX)
+
+
+class Function(enum.Enum):
+    """A function of floats; `ROUND` is to the nearest whole number, halves to the even one."""
+
+    ABS = "abs"
+    CEIL = "ceil"
+    ERF = "erf"
+    EXP = "exp"
+    FLOOR = "floor"
+    LOG = "log"
+    LOG1P = "log1p"
+    POW = "pow"
+    ROUND = "round"
+    SQRT = "sqrt"
+    TANH = "tanh"
 
 
 class Expr:
@@ -137,6 +178,21 @@ class Const(Expr):
     __str__ = Expr.__str__
 
 
+@dataclass(frozen=True)
+class Real(Expr):
+    """A number with a fraction, known now."""
+
+    value: float
+    kind: Type = Type.FLOAT32
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.kind
+
+    __str__ = Expr.__str__
+
+
 @dataclass(frozen=True, eq=False)
 class Axis(Expr):
     """An index that takes the values 0 to `extent` - 1. Identity is the object's."""
@@ -172,7 +228,9 @@ class Parameter(Expr):
 
 @dataclass(frozen=True)
 class Binary(Expr):
-    """`a op b`. Arithmetic of INT32 wraps; `>>` is arithmetic, by a negative count to the left."""
+    """`a op b`. Arithmetic of INT32 and INT64 wraps; `>>` is arithmetic, by a negative count to the
+    left. `//` of an INDEX rounds down, of other integers toward zero (by zero: 0); floats divide.
+    """
 
     op: BinaryOp
     a: Expr
@@ -214,7 +272,9 @@ class Select(Expr):
 
 @dataclass(frozen=True)
 class Cast(Expr):
-    """The operand as another type: INT8 is sign-extended, INT32 keeps its low 8 bits."""
+    """The operand as another type: integers keep their value or their low bits, floats lose their
+    fraction, and what is not zero is true.
+    """
 
     to: Type
     operand: Expr
@@ -228,6 +288,26 @@ class Cast(Expr):
     def parts(self) -> tuple[Expr, ...]:
         """The expressions that it is made of."""
         return (self.operand,)
+
+    __str__ = Expr.__str__
+
+
+@dataclass(frozen=True)
+class Call(Expr):
+    """A function of operands of one type, which is its own too."""
+
+    function: Function
+    operands: tuple[Expr, ...]
+
+    @property
+    def type(self) -> Type:
+        """What its value is."""
+        return self.operands[0].type
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that it is made of."""
+        return self.operands
 
     __str__ = Expr.__str__
 
@@ -254,12 +334,15 @@ class Read(Expr):
 
 @dataclass(frozen=True)
 class Reduce(Expr):
-    """`initial op body op body ...` over every value of `axes`; op is ADD, MAX or MIN."""
+    """`initial op body op body ...` over every value of `axes`; op is ADD, MUL, MAX or MIN.
+
+    Integers are folded in any order; so are floats, which may round differently then.
+    """
 
     op: BinaryOp
     body: Expr
     axes: tuple[Axis, ...]
-    initial: int
+    initial: float
 
     @property
     def type(self) -> Type:
@@ -284,7 +367,7 @@ class Tensor:
         Extents, outermost first. On VTA the last two are a tile: (batch, block), or
         (block_out, block_in) of weights.
     element : Type
-        INT8 or INT32.
+        INT8 or INT32 on VTA; on the CPU any but INDEX.
     """
 
     def __init__(self, name: str, shape: Sequence[int], element: Type) -> None:
@@ -352,7 +435,7 @@ def compute(name: str, shape: Sequence[int], body: Element) -> Compute:
     Raises
     ------
     ExpressionError
-        When the body is neither INT8 nor INT32, or holds a reduction that is not all of it.
+        When the body is an INDEX, or holds a reduction that is not all of it.
     """
     arguments = list(inspect.signature(body).parameters.values())
     if any(argument.kind is inspect.Parameter.VAR_POSITIONAL for argument in arguments):
@@ -369,8 +452,8 @@ def compute(name: str, shape: Sequence[int], body: Element) -> Compute:
 
 
 def _defined(name: str, axes: tuple[Axis, ...], value: Expr) -> Compute:
-    if value.type not in (Type.INT8, Type.INT32):
-        raise ExpressionError(f"{name} would hold {value.type.value}; a tensor holds int8 or int32")
+    if value.type is Type.INDEX:
+        raise ExpressionError(f"{name} would hold indices; cast them to an int32 or int64")
     inner = value.body if isinstance(value, Reduce) else value
     if _reduces(inner):
         raise ExpressionError(
@@ -392,12 +475,31 @@ def reduce_axis(extent: int, name: str) -> Axis:
     return Axis(name, extent, AxisKind.REDUCE)
 
 
+def constant(value: float, kind: Type) -> Expr:
+    """Return a number as an expression."""
+    return Real(float(value), kind) if kind.is_float else Const(int(value), kind)
+
+
+def call(function: Function, *operands: Expr) -> Expr:
+    """Return a function of floats of one type."""
+    for operand in operands:
+        if not operand.type.is_float or operand.type is not operands[0].type:
+            kinds = ", ".join(operand.type.value for operand in operands)
+            raise ExpressionError(f"{function.value} takes floats of one type, not {kinds}")
+    return Call(function, operands)
+
+
 def total(body: Expr, over: Sequence[Axis]) -> Reduce:
     """Return the sum of `body` over the axes."""
     return Reduce(BinaryOp.ADD, body, tuple(over), 0)
 
 
-def largest(body: Expr, over: Sequence[Axis], initial: int | None = None) -> Reduce:
+def product(body: Expr, over: Sequence[Axis]) -> Reduce:
+    """Return the product of `body` over the axes."""
+    return Reduce(BinaryOp.MUL, body, tuple(over), 1)
+
+
+def largest(body: Expr, over: Sequence[Axis], initial: float | None = None) -> Reduce:
     """Return the largest of `initial` and `body` over the axes.
 
     `initial` is by default the least value that `body` can have: -128 for what was an INT8.
@@ -405,7 +507,7 @@ def largest(body: Expr, over: Sequence[Axis], initial: int | None = None) -> Red
     return Reduce(BinaryOp.MAX, body, tuple(over), _limits(body)[0] if initial is None else initial)
 
 
-def smallest(body: Expr, over: Sequence[Axis], initial: int | None = None) -> Reduce:
+def smallest(body: Expr, over: Sequence[Axis], initial: float | None = None) -> Reduce:
     """Return the smallest of `initial` and `body` over the axes; see `largest`."""
     return Reduce(BinaryOp.MIN, body, tuple(over), _limits(body)[1] if initial is None else initial)
 
@@ -434,12 +536,12 @@ def select(condition: Expr, a: Operand, b: Operand) -> Expr:
 
 
 def cast(operand: Expr, to: Type) -> Expr:
-    """Return the operand as an INT8 or INT32."""
+    """Return the operand as another type."""
     return operand if operand.type is to else Cast(to, operand)
 
 
 def _operand(value: Operand, type_: Type) -> Expr:
-    return value if isinstance(value, Expr) else Const(value, type_)
+    return value if isinstance(value, Expr) else constant(value, type_)
 
 
 def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
@@ -454,10 +556,11 @@ def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
 
 def _binary(op: BinaryOp, a: Operand, b: Operand) -> Expr:
     first, second = _pair(a, b)
-    if first.type is Type.INT8 and not op.is_condition:
-        raise ExpressionError(f"{first} is int8; cast it to int32 before arithmetic")
-    if op in (BinaryOp.DIV, BinaryOp.MOD) and first.type is not Type.INDEX:
-        raise ExpressionError(f"{first} is {first.type.value}; only indices are divided")
+    orders = op.is_condition or op in (BinaryOp.MIN, BinaryOp.MAX)
+    if first.type.is_byte and not orders:
+        raise ExpressionError(f"{first} is {first.type.value}; cast it to int32 before arithmetic")
+    if op is BinaryOp.MOD and first.type is not Type.INDEX:
+        raise ExpressionError(f"{first} is {first.type.value}; only indices have a remainder")
     return Binary(op, first, second)
 
 
@@ -467,16 +570,18 @@ def _reduces(expr: Expr) -> bool:
     return any(_reduces(part) for part in expr.parts)
 
 
-def _limits(expr: Expr) -> tuple[int, int]:
+def _limits(expr: Expr) -> tuple[float, float]:
+    if expr.type.is_float:
+        return -inf, inf
     match expr:
         case Const(value):
             return value, value
-        case Cast(_, operand) if operand.type is Type.INT8:
-            return -128, 127
+        case Cast(_, operand) if operand.type.is_byte:
+            return _limits(operand)
         case Select(_, a, b):
             (low, high), (low_b, high_b) = _limits(a), _limits(b)
             return min(low, low_b), max(high, high_b)
         case Read(Compute() as tensor) if not isinstance(tensor.body, Reduce):
             return _limits(tensor.body)
         case _:
-            return (-128, 127) if expr.type is Type.INT8 else (-(1 << 31), (1 << 31) - 1)
+            return RANGES[expr.type]

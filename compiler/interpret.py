@@ -4,12 +4,12 @@ Buffers hold noise until they are written, so that what is read too early shows.
 """
 
 from collections.abc import Mapping
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from .evaluate import DTYPES, Array, arithmetic, fold, open_grid, value_of
-from .expr import Axis, BinaryOp, Expr, ExpressionError, Tensor
+from .expr import RANGES, Axis, BinaryOp, Expr, ExpressionError, Tensor, Type
 from .loops import Allocate, Block, Body, Buffer, For, Program, When
 
 
@@ -77,14 +77,14 @@ class _Run:
         value = np.broadcast_to(value, shape)
         if block.guard is not None:
             holds = value_of(block.guard, env, array)
-            value = np.where(holds, value, np.int32(_NEUTRAL[block.update]))
+            value = np.where(holds, value, _neutral(block.update, block.value.type))
         over = tuple(n for n, extent in enumerate(shape) if target_shape[n] < extent)
         folded = fold(block.update, value, over) if over else value
         home[places] = arithmetic(block.update, home[places], folded.reshape(target_shape))
 
 
-_NEUTRAL = {
-    BinaryOp.ADD: 0,
-    BinaryOp.MAX: np.iinfo(np.int32).min,
-    BinaryOp.MIN: np.iinfo(np.int32).max,
-}
+def _neutral(op: BinaryOp, kind: Type) -> Array:
+    """Return what changes nothing when it is folded in."""
+    low, high = (-inf, inf) if kind.is_float else RANGES[kind]
+    values = {BinaryOp.ADD: 0, BinaryOp.MUL: 1, BinaryOp.MAX: low, BinaryOp.MIN: high}
+    return np.array(values[op], DTYPES[kind])

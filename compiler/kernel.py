@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..isa.config import Config
 from .expr import Tensor
 from .inplace import in_place
+from .intrinsics import intrinsics
 from .loops import Buffer, Program, buffers
 from .lower import lower
 from .schedule import Schedule, ScheduleError, Scope
@@ -51,7 +52,7 @@ def build(schedule: Schedule, config: Config) -> Kernel:
     """
     program = lower(schedule)  # loops, and the part of each tensor that they need
     program = in_place(program)  # the ALU writes over its operand: buffers are shared
-    program = tensorize(program, config)  # which instruction each block is
+    program = tensorize(program, intrinsics(config))  # which instruction each block is
     program = virtual_threads(program)  # needs to know the units, hence the instructions
     addresses, tiles = allocate(program, config)
     return Kernel(program, config, addresses, tiles)
@@ -66,8 +67,10 @@ def depth(scope: Scope, config: Config) -> int:
             return config.wgt_depth
         case Scope.ACC:
             return config.acc_depth
-        case Scope.DRAM:
-            raise ScheduleError("DRAM is no memory on chip; it holds no buffers of tiles")
+        case Scope.DRAM | Scope.REGISTERS:
+            raise ScheduleError(
+                f"{scope.value} is no memory of VTA's; it holds no buffers of tiles"
+            )
 
 
 def allocate(program: Program, config: Config) -> tuple[dict[Buffer, int], dict[Scope, int]]:

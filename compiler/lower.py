@@ -12,17 +12,19 @@ from .expr import (
     Const,
     Expr,
     Read,
+    Real,
     Reduce,
     Select,
     Tensor,
     all_of,
+    constant,
 )
 from .loops import Allocate, Block, Buffer, For, Program, Statement, Wanted, When
 from .nests import Loop
 from .schedule import LoopKind, Schedule, Scope, Stage, placeholders
 from .walk import rewrite
 
-_ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.DRAM: 3}
+_ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.REGISTERS: 2, Scope.DRAM: 3}
 
 
 def lower(schedule: Schedule) -> Program:
@@ -139,7 +141,7 @@ def _assignments(
     guard = None
     if isinstance(value, Select) and _is_neutral(value.b, reduction):
         value, guard = value.a, value.condition
-    first = Const(reduction.initial, reduction.type)
+    first = constant(reduction.initial, reduction.type)
     kept = tuple(pair for pair in rectangle if pair[0].kind is AxisKind.SPATIAL)
     begin: list[Statement] = [Block(name, kept, target, None, first)]
     begins = [
@@ -155,13 +157,15 @@ def _assignments(
 
 def _is_neutral(value: Expr, reduction: Reduce) -> bool:
     """Return whether folding `value` in changes nothing, as the first value is there already."""
-    if not isinstance(value, Const):
+    if not isinstance(value, Const | Real):
         return False
     match reduction.op:
         case BinaryOp.MAX:
             return value.value <= reduction.initial
         case BinaryOp.MIN:
             return value.value >= reduction.initial
+        case BinaryOp.MUL:
+            return value.value == 1
         case _:
             return value.value == 0
 

@@ -56,9 +56,9 @@ class Nest:
             return extremes(self.value[axis].expr(), free)
         low_outer, high_outer = self.range(relation.outer, free)
         low_inner, high_inner = self.range(relation.inner, free)
-        high = high_outer * relation.factor + high_inner
+        high = relation.begin(high_outer) + high_inner
         return (
-            simplify(low_outer * relation.factor + low_inner),
+            simplify(relation.begin(low_outer) + low_inner),
             simplify(Binary(BinaryOp.MIN, high, Const(self.most[axis] - 1))),
         )
 
@@ -80,9 +80,9 @@ def nest_of(stage: Stage, order: Sequence[Axis], counts: Sequence[Expr]) -> Nest
     below: list[tuple[Affine, Expr]] = []
     for relation in reversed(stage.relations):
         match relation:
-            case Split(parent, outer, inner, factor):
+            case Split(parent, outer, inner):
                 parts[parent] = relation
-                value[parent] = value[outer].scaled(factor) + value[inner]
+                value[parent] = affine(relation.begin(value[outer].expr())) + value[inner]
                 below.append((value[inner], Const(most[inner])))
             case Fuse(outer, inner, fused):
                 parts[outer] = parts[inner] = relation
@@ -105,10 +105,16 @@ def _most(stage: Stage, bound: Mapping[Axis, Expr]) -> dict[Axis, int]:
     exact = {axis: isinstance(extent, Const) for axis, extent in bound.items()}
     for relation in stage.relations:
         match relation:
-            case Split(parent, outer, inner, factor):
+            case Split(parent, outer, inner, factor, overlap):
+                if overlap and not (exact[parent] and most[parent] == parent.extent):
+                    raise ScheduleError(
+                        f"{parent.name} of {stage.tensor.name} is made in parts; its tiles cannot "
+                        f"overlap"
+                    )
                 most[outer], most[inner] = -(-most[parent] // factor), min(factor, most[parent])
                 exact[outer] = exact[parent]
-                exact[inner] = exact[parent] and (most[parent] % factor == 0 or most[outer] == 1)
+                even = overlap or most[parent] % factor == 0 or most[outer] == 1
+                exact[inner] = exact[parent] and even
             case Fuse(outer, inner, fused):
                 for axis in (outer, inner):
                     if not exact[axis]:

@@ -10,7 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from .expr import Axis, AxisKind, Compute, Expr, Placeholder, Read, Reduce, Tensor
+from .expr import (
+    Axis,
+    AxisKind,
+    Binary,
+    BinaryOp,
+    Compute,
+    Const,
+    Expr,
+    Placeholder,
+    Read,
+    Reduce,
+    Tensor,
+)
 from .walk import reads, rewrite, substitute
 
 if TYPE_CHECKING:
@@ -28,6 +40,7 @@ class Scope(enum.Enum):
     INP = "INP"
     WGT = "WGT"
     ACC = "ACC"
+    REGISTERS = "REG"
 
 
 class LoopKind(enum.Enum):
@@ -36,16 +49,31 @@ class LoopKind(enum.Enum):
     SERIAL = "serial"
     UNROLLED = "unrolled"
     VTHREAD = "vthread"
+    VECTORIZED = "vectorized"
+    PARALLEL = "parallel"
 
 
 @dataclass(frozen=True)
 class Split:
-    """`parent` = `outer` * `factor` + `inner`; the last outer iteration may be shorter."""
+    """`parent` = `outer` * `factor` + `inner`; the last outer iteration may be shorter.
+
+    With `overlap` it is as long as the others and begins earlier: what it shares with the one
+    before it is made twice.
+    """
 
     parent: Axis
     outer: Axis
     inner: Axis
     factor: int
+    overlap: bool = False
+
+    def begin(self, outer: Expr) -> Expr:
+        """Return the first value of `parent` in an iteration of `outer`."""
+        begin = outer * self.factor
+        last = self.parent.extent - self.factor
+        if self.overlap and last % self.factor:
+            return Binary(BinaryOp.MIN, begin, Const(last))
+        return begin
 
 
 @dataclass(frozen=True)
@@ -115,10 +143,15 @@ class Schedule:
 
     outputs: tuple[Compute, ...]
     stages: tuple[Stage, ...] = field(repr=False)
+    tiled: bool = True
 
     @staticmethod
-    def of(*outputs: Compute) -> "Schedule":
-        """Return the schedule that nothing has been said about: every tensor whole, in DRAM."""
+    def of(*outputs: Compute, tiled: bool = True) -> "Schedule":
+        """Return the schedule that nothing has been said about: every tensor whole, in DRAM.
+
+        `tiled` says that the last two axes of a tensor are a tile, as on VTA: loops over them come
+        innermost.
+        """
         found: dict[Tensor, Stage] = {}
 
         def visit(tensor: Tensor) -> None:
@@ -131,7 +164,7 @@ class Schedule:
 
         for output in outputs:
             visit(output)
-        return Schedule(outputs, tuple(found.values()))
+        return Schedule(outputs, tuple(found.values()), tiled)
 
     def stage(self, tensor: Tensor) -> Stage:
         """Return what is said of one tensor."""
@@ -151,10 +184,16 @@ class Schedule:
 
     # Loops of one stage
 
-    def split(self, tensor: Tensor, axis: Axis, factor: int) -> "tuple[Schedule, Axis, Axis]":
+    def split(
+        self, tensor: Tensor, axis: Axis, factor: int, *, overlap: bool = False
+    ) -> "tuple[Schedule, Axis, Axis]":
         """Cut a loop in two, the inner one `factor` iterations long, the last time the rest.
 
         for i in 14: s(i)  →  for i_o in 4: for i_i in min(4, 14 - i_o*4): s(i_o*4 + i_i)
+
+        With `overlap` every inner loop is whole, so that it can be a vector or unrolled:
+
+        for i in 14: s(i)  →  for i_o in 4: for i_i in 4: s(min(i_o*4, 10) + i_i)
         """
         stage = self.stage(tensor)
         place = _place(stage, axis)
@@ -166,7 +205,8 @@ class Schedule:
         outer = Axis(f"{axis.name}_o", -(-axis.extent // factor), axis.kind)
         inner = Axis(f"{axis.name}_i", min(factor, axis.extent), axis.kind)
         loops = stage.loops[:place] + (outer, inner) + stage.loops[place + 1 :]
-        relations = (*stage.relations, Split(axis, outer, inner, factor))
+        whole = overlap and axis.extent >= factor
+        relations = (*stage.relations, Split(axis, outer, inner, factor, whole))
         self._unattached(stage, axis, "split")
         return self._with(replace(stage, loops=loops, relations=relations)), outer, inner
 
@@ -233,6 +273,17 @@ class Schedule:
         Buffers filled inside that depend on the loop get one copy for each iteration.
         """
         return self._marked(tensor, axis, LoopKind.VTHREAD)
+
+    def vectorize(self, tensor: Tensor, axis: Axis) -> "Schedule":
+        """Let the iterations of a loop be the lanes of a vector.
+
+        for i in 16: c[i] = a[i] + b[i]    →    c[0:16] = a[0:16] + b[0:16]
+        """
+        return self._marked(tensor, axis, LoopKind.VECTORIZED)
+
+    def parallel(self, tensor: Tensor, axis: Axis) -> "Schedule":
+        """Let threads share the iterations of an outermost loop."""
+        return self._marked(tensor, axis, LoopKind.PARALLEL)
 
     def tensorize(self, tensor: Tensor, axis: Axis, intrinsic: "Intrinsic") -> "Schedule":
         """Say that a loop and all inside it are one step of an instruction.

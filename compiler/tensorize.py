@@ -8,7 +8,6 @@ intrinsic's axes; all other loops move from tile to tile and must do so in whole
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..isa.config import Config
 from .affine import affine, depends
 from .expr import (
     Axis,
@@ -25,13 +24,15 @@ from .expr import (
     Tensor,
     Type,
 )
-from .intrinsics import IMMEDIATE, Intrinsic, intrinsics
+from .intrinsics import IMMEDIATE, Intrinsic
 from .loops import Block, Buffer, Match, Program, transform
 from .schedule import ScheduleError, Scope
 
 
-def tensorize(program: Program, config: Config) -> Program:
-    """Return the program with an instruction found for every block.
+def tensorize(program: Program, known: Sequence[Intrinsic], *, required: bool = True) -> Program:
+    """Return the program with one of the known instructions found for every block.
+
+    Unless `required`, blocks that none computes stay as they are.
 
         for y in 4, c in 2, b in 1, j in 16, i in 16: acc[y, b, j] += int32(inp[y, c, b, i]) * ...
         →    GEMM  for y in 4, c in 2: acc[y, b, j] += int32(inp[y, c, b, i]) * ...
@@ -41,7 +42,6 @@ def tensorize(program: Program, config: Config) -> Program:
     ScheduleError
         For a block that no instruction computes, with what keeps the nearest one from it.
     """
-    known = intrinsics(config)
 
     def found(block: Block) -> list[Block]:
         candidates = [block.wanted.intrinsic] if block.wanted else known
@@ -51,6 +51,8 @@ def tensorize(program: Program, config: Config) -> Program:
                 return [replace(block, match=match(block, intrinsic))]
             except _Mismatch as failure:
                 failures.append(failure)
+        if not required and not block.wanted:
+            return [block]
         nearest = max(failures, key=lambda failure: failure.depth)
         raise ScheduleError(
             f"no instruction computes stage {block.stage}, `{block}`; "
@@ -167,12 +169,13 @@ class _Unifier:
 
     def indices(self, pattern: Tensor, mine: Sequence[Expr], read: Read) -> None:
         """Unify the indices inside a tile: the last of the read's."""
-        if read.tensor.shape[-len(mine) :] != pattern.shape:
+        outside = max(0, len(read.indices) - len(mine))
+        if read.tensor.shape[outside:] != pattern.shape:
             raise self.fail(
-                f"tiles of {read.tensor.name} are {read.tensor.shape[-len(mine) :]} and of its "
+                f"tiles of {read.tensor.name} are {read.tensor.shape[outside:]} and of its "
                 f"{pattern.name} {pattern.shape}"
             )
-        for axis, index in zip(mine, read.indices[-len(mine) :], strict=True):
+        for axis, index in zip(mine, read.indices[outside:], strict=True):
             assert isinstance(axis, Axis)
             if axis.extent == 1 and index == Const(0):
                 continue
@@ -193,8 +196,9 @@ class _Unifier:
         if len(set(tile)) != len(tile):
             raise self.fail("one loop would run along two axes of a tile")
         loops = [axis for axis, _ in block.loops]
-        for read in (block.target, *self.operands.values()):
-            for index in read.indices[:-2]:
+        moved = [(self.intrinsic.tensor, block.target), *self.operands.items()]
+        for pattern, read in moved:
+            for index in read.indices[: len(read.indices) - len(pattern.shape)]:
                 parts = affine(index).split(loops)
                 if parts is None:
                     raise self.fail(f"{read} moves by {index}, which is no sum of loops")

@@ -1,6 +1,19 @@
 """Expressions as text, with no more brackets than needed."""
 
-from .expr import Axis, Binary, BinaryOp, Cast, Const, Expr, Parameter, Read, Reduce, Select
+from .expr import (
+    Axis,
+    Binary,
+    BinaryOp,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    Parameter,
+    Read,
+    Real,
+    Reduce,
+    Select,
+)
 
 _STRENGTH = {
     BinaryOp.AND: 1,
@@ -19,7 +32,7 @@ _STRENGTH = {
 def text(expr: Expr, around: int = 0) -> str:
     """Return the expression as it would be written, in brackets if it binds less than `around`."""
     match expr:
-        case Const(value):
+        case Const(value) | Real(value):
             return str(value)
         case Axis() | Parameter():
             return expr.name
@@ -33,6 +46,8 @@ def text(expr: Expr, around: int = 0) -> str:
             return f"select({text(condition)}, {text(a)}, {text(b)})"
         case Cast(to, operand):
             return f"{to.value}({text(operand)})"
+        case Call(function, operands):
+            return f"{function.value}({', '.join(text(operand) for operand in operands)})"
         case Read(tensor, indices):
             return f"{tensor.name}[{', '.join(text(index) for index in indices)}]"
         case Reduce(op, body, axes, _):

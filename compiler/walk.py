@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from .expr import Axis, Binary, Cast, Expr, Read, Reduce, Select
+from .expr import Axis, Binary, Call, Cast, Expr, Read, Reduce, Select
 
 
 def walk(expr: Expr) -> list[Expr]:
@@ -31,6 +31,8 @@ def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
             new = Select(rewrite(condition, change), rewrite(a, change), rewrite(b, change))
         case Cast(to, operand):
             new = Cast(to, rewrite(operand, change))
+        case Call(function, operands):
+            new = Call(function, tuple(rewrite(operand, change) for operand in operands))
         case Read(tensor, indices):
             new = Read(tensor, tuple(rewrite(index, change) for index in indices))
         case Reduce(op, body, axes, initial):

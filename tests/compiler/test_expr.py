@@ -10,8 +10,10 @@ from vtakit.compiler.expr import (
     Cast,
     Const,
     ExpressionError,
+    Function,
     Reduce,
     Type,
+    call,
     cast,
     compute,
     elementwise,
@@ -96,10 +98,12 @@ def test_types_do_not_mix() -> None:
         elementwise("sum", A, lambda at: narrow[at] + narrow[at])
     with pytest.raises(ExpressionError, match="is int32 and .* int8; cast one of them"):
         elementwise("sum", A, lambda at: A[at] + narrow[at])
-    with pytest.raises(ExpressionError, match="would hold bool; a tensor holds int8 or int32"):
-        elementwise("less", A, lambda at: A[at] < A[at])
-    with pytest.raises(ExpressionError, match="only indices are divided"):
-        elementwise("quotient", A, lambda at: A[at] // 2)
+    with pytest.raises(ExpressionError, match="would hold indices; cast them to an int32 or"):
+        elementwise("index", A, lambda at: at[0] + at[1])
+    with pytest.raises(ExpressionError, match="only indices have a remainder"):
+        elementwise("rest", A, lambda at: A[at] % 2)
+    with pytest.raises(ExpressionError, match="exp takes floats of one type, not int32"):
+        elementwise("power", A, lambda at: call(Function.EXP, A[at]))
 
 
 def test_a_reduction_is_all_of_its_tensor() -> None:

@@ -57,7 +57,7 @@ def names(program: Program) -> list[str]:
 
 def failure(s: Schedule, config: Config = TINY) -> str:
     with pytest.raises(ScheduleError) as caught:
-        tensorize(in_place(lower(s)), config)
+        tensorize(in_place(lower(s)), intrinsics(config))
     return str(caught.value)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vtakit.compiler.inplace import in_place
 from vtakit.compiler.interpret import interpret
+from vtakit.compiler.intrinsics import intrinsics
 from vtakit.compiler.kernel import build
 from vtakit.compiler.loops import Body, For, When, blocks, buffers
 from vtakit.compiler.lower import lower
@@ -44,7 +45,7 @@ def _letter(match: object) -> str:
 def test_iterations_are_interleaved_by_unit() -> None:
     op = conv(SMALL, c=2, o=2, rows=4, cols=4)
     tiles = Tiles(o=1, y=4, x=4, c=1, threads="o", double=False, constants_outside=False)
-    program = tensorize(in_place(lower(scheduled(op, tiles))), SMALL)
+    program = tensorize(in_place(lower(scheduled(op, tiles))), intrinsics(SMALL))
     assert units(program.body) == "[[LLCC]" + "C" * 8 + "S]"
     woven = virtual_threads(program)
     # Inputs are loaded once for both; weights, reset and GEMM of each thread follow each other.
@@ -97,7 +98,7 @@ def test_threads_of_any_loop_compute_the_same(
         op = pool(config, largest_=True, c=count, rows=7, cols=6)
     else:
         op = conv(config, c=2, o=count, rows=5, cols=6, stride=(1, 2), residual=split_window)
-    program = tensorize(in_place(lower(scheduled(op, tiles))), config)
+    program = tensorize(in_place(lower(scheduled(op, tiles))), intrinsics(config))
     woven = virtual_threads(program)
     np.testing.assert_array_equal(interpret(program, op.given)[op.out], op.wanted)
     np.testing.assert_array_equal(interpret(woven, op.given)[op.out], op.wanted)
