@@ -12,4 +12,5 @@ From the compiler down to a device:
 - `assembly`, `stream` - recorded commands to instruction words; relocation
 - `buffers` - device memory handed out, named tensors
 - `drivers` - devices by name; `host` - what runs on the CPU, in NumPy
+- `native` - machine code for the CPU, and the threads that run it together
 """

@@ -25,7 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "isa": {"numpy"},
     "hw": {"amaranth"},
     "sim": {"numpy", "numba", "llvmlite"},
-    "runtime": {"numpy"},
+    "runtime": {"numpy", "llvmlite"},
     "compiler": {"numpy", "numba", "llvmlite", "onnx", "google"},  # google.protobuf, onnx's
     "bitstreams": {"amaranth", "amaranth_boards"},
     "cli": {"numpy", "llvmlite", "onnx", "onnxruntime", "typer", "rich"},
@@ -132,7 +132,7 @@ def modules_of(folder: str) -> list[str]:
     return [
         ".".join(("vtakit", *module_of(path)))
         for path in FILES
-        if path.relative_to(ROOT).parts[0] == folder and path.name != "__main__.py"
+        if path.is_relative_to(ROOT / folder) and path.name != "__main__.py"
     ]
 
 
@@ -159,11 +159,15 @@ def loaded_by(modules: list[str]) -> set[str]:
         (modules_of("isa"), {"numba", "llvmlite", "onnx", "typer", "rich"}),
         (modules_of("sim"), {"onnx", "onnxruntime", "typer", "rich"}),
         (modules_of("runtime"), {"onnx", "onnxruntime", "typer", "rich"}),
+        (
+            [name for name in modules_of("runtime/native") if not name.endswith(".team_ir")],
+            {"numba", "llvmlite"},
+        ),
         (modules_of("compiler"), {"onnx", "onnxruntime", "typer", "rich"}),
         (modules_of("cli"), {"numba", "llvmlite", "onnx", "onnxruntime"}),
         (["vtakit.cli.main"], {"numba", "llvmlite", "onnx", "onnxruntime", "numpy"}),
     ],
-    ids=["isa", "sim", "runtime", "compiler", "cli", "vtakit --help"],
+    ids=["isa", "sim", "runtime", "runtime.native", "compiler", "cli", "vtakit --help"],
 )
 def test_importing_a_layer_does_not_load_what_it_may_not_need(
     modules: list[str], unwanted: set[str]
