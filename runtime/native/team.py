@@ -21,8 +21,13 @@ SPINS = 2000
 IDLE_SECONDS = 0.1
 """After which a worker without work parks, and uses no CPU."""
 
-SETTLE_NS = 20_000_000  # woken workers need the interpreter's lock, which others may hold
-LEAVE_SECONDS = 1.0  # for a worker to leave its loop, when a team is closed
+PATIENCE_NS = 20_000_000
+"""Waits for workers it has woken, before a caller looks for interruptions and wakes them again.
+
+They need the interpreter's lock, which other threads may hold for long."""
+
+LEAVE_SECONDS = 1.0
+"""Given to a worker to leave, when a team is closed."""
 
 MOST_THREADS = 1024
 
@@ -81,7 +86,7 @@ class Team:
             When the team is running already, or closed, or its threads cannot be started. Nothing
             was called then.
         """
-        outcome = self._native_run(self._state, entry_address, arena, constants, times)
+        outcome = self._native_run(self._state, entry_address, arena, constants, times, 0)
         if outcome != Outcome.DONE:
             self._run_after(outcome, entry_address, arena, constants, times)
 
@@ -95,7 +100,9 @@ class Team:
         """
         while outcome == Outcome.ASLEEP:
             self._crew.wake()
-            outcome = self._native_run(self._state, entry_address, arena, constants, times)
+            outcome = self._native_run(
+                self._state, entry_address, arena, constants, times, PATIENCE_NS
+            )
         if outcome == Outcome.BUSY:
             if self._crew.stopped:
                 raise NativeError("the team is closed")
@@ -175,7 +182,7 @@ class _Crew:
         return bool(self._state.stopping)
 
     def wake(self) -> None:
-        """Start the workers that there are not, wake the others, and give them time to come."""
+        """Start the workers that there are not, and wake the others."""
         for thread, seat in enumerate(self._seats, 1):
             if seat.taken.locked():
                 with suppress(RuntimeError):  # it is open already
@@ -188,7 +195,6 @@ class _Crew:
                 worker.start()
             except RuntimeError as error:
                 raise NativeError(f"cannot start thread {thread} of a team: {error}") from None
-        self.functions.settle(self.address, SETTLE_NS)
 
     def stop(self) -> bool:
         """Tell the workers to leave; return whether they do, which they cannot during a run."""

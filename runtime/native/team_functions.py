@@ -53,12 +53,11 @@ class TeamFunctions:
 
     Attributes
     ----------
-    run : (team, entry, arena, constants, times) -> Outcome
-        Has every thread call the entry, and returns when all have.
+    run : (team, entry, arena, constants, times, patience) -> Outcome
+        Has every thread call the entry, and returns when all have. While workers are parked it
+        waits for them first, about `patience` nanoseconds at most.
     work : (team, thread) -> 0 when this worker is parked, 1 when the team is stopped
         A worker's part of the runs to come.
-    settle : (team, nanoseconds)
-        Waits until no worker is parked, about that long at most.
     stop : (team) -> Outcome
         Has every worker's `work` return 1.
     barrier : int
@@ -67,9 +66,8 @@ class TeamFunctions:
         Keeps them in memory.
     """
 
-    run: Callable[[int, int, int, int, int], int]
+    run: Callable[[int, int, int, int, int, int], int]
     work: Callable[[int, int], int]
-    settle: Callable[[int, int], None]
     stop: Callable[[int], int]
     barrier: int
     linked: Linked
@@ -85,11 +83,10 @@ def team_functions() -> TeamFunctions:
     machine = target_machine(this_cpu())
     module = binding.parse_assembly(str(team_module(this_cpu())))
     module.verify()
-    pointer, i64 = ctypes.c_void_p, ctypes.c_int64
+    pointer = ctypes.c_void_p
     signatures: dict[str, tuple[Any, ...]] = {
-        "run": (ctypes.c_int32, *[pointer] * 5),
+        "run": (ctypes.c_int32, *[pointer] * 5, ctypes.c_int64),
         "work": (ctypes.c_int32, pointer, ctypes.c_int32),
-        "settle": (None, pointer, i64),
         "stop": (ctypes.c_int32, pointer),
     }
     linked = Linked(

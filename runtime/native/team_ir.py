@@ -3,8 +3,8 @@
 How a run begins, and why no thread sleeps through it: the caller claims the team, then looks
 whether a worker is parked; a worker that wants to park says so, then looks whether the team is
 claimed. All four are sequentially consistent, so at least one of the two sees the other. A caller
-who sees a parked worker lets go, having begun nothing, and wakes it; a worker who sees a claim
-stays.
+who sees a parked worker waits no longer than asked, and lets go, having begun nothing; a worker who
+sees a claim stays.
 
 Whoever waits looks at one word, `spins` times, then offers its CPU to others (`sched_yield`), who
 may be those it waits for, and looks again.
@@ -48,9 +48,8 @@ def team_module(cpu: Cpu) -> Any:
     module.triple = cpu.triple
     for name, (kind, emit) in {
         "barrier": (ir.FunctionType(_VOID, [_TEAM]), _emit_barrier),
-        "run": (ir.FunctionType(_I32, [_TEAM, *[_POINTER] * 4]), _emit_run),
+        "run": (ir.FunctionType(_I32, [_TEAM, *[_POINTER] * 4, _I64]), _emit_run),
         "work": (ir.FunctionType(_I32, [_TEAM, _I32]), _emit_work),
-        "settle": (ir.FunctionType(_VOID, [_TEAM, _I64]), _emit_settle),
         "stop": (ir.FunctionType(_I32, [_TEAM]), _emit_stop),
     }.items():
         function = ir.Function(module, kind, f"vtakit_{name}")
@@ -83,23 +82,37 @@ def _emit_barrier(t: "_Team") -> None:
 
 
 def _emit_run(t: "_Team", *given: Any) -> None:
-    b = t.b
-    claimed, awake, asleep, busy = (
-        t.block(name) for name in ("claimed", "awake", "asleep", "busy")
-    )
+    b, (*values, patience) = t.b, given
+    claimed, wait, look, offer = map(t.block, ("claimed", "wait", "look", "offer"))
+    awake, asleep, busy = map(t.block, ("awake", "asleep", "busy"))
+
+    def all_awake() -> Any:
+        return b.icmp_signed("==", t.load("parked", "seq_cst"), _I32(0))
+
     b.cbranch(t.claim(), claimed, busy)
     b.position_at_end(claimed)
-    b.cbranch(b.icmp_signed("==", t.load("parked", "seq_cst"), _I32(0)), awake, asleep)
+    b.cbranch(all_awake(), awake, wait)
+
     b.position_at_end(awake)
-    for field, value in zip(_RUN_FIELDS, given, strict=True):
+    for field, value in zip(_RUN_FIELDS, values, strict=True):
         b.store(value, t.at(field))
     t.store("epoch", b.add(t.load("epoch", "monotonic"), _I32(1)), "release")
     t.call_entry(_I32(0))
     t.store("claimed", _I32(0), "release")
     b.ret(_I32(Outcome.DONE))
+
+    b.position_at_end(wait)  # claimed, so that those who come stay
+    deadline = b.add(t.now(), patience)
+    b.branch(look)
+    b.position_at_end(look)
+    b.cbranch(all_awake(), awake, offer)
+    b.position_at_end(offer)
+    t.offer_cpu()
+    b.cbranch(b.icmp_signed("<", t.now(), deadline), look, asleep)
     b.position_at_end(asleep)
     t.store("claimed", _I32(0), "release")
     b.ret(_I32(Outcome.ASLEEP))
+
     b.position_at_end(busy)
     b.ret(_I32(Outcome.BUSY))
 
@@ -147,19 +160,6 @@ def _emit_work(t: "_Team", thread: Any) -> None:
 
     b.position_at_end(stopped)
     b.ret(_I32(1))
-
-
-def _emit_settle(t: "_Team", nanoseconds: Any) -> None:
-    b, loop, again, done = t.b, t.block("loop"), t.block("again"), t.block("done")
-    deadline = b.add(t.now(), nanoseconds)
-    b.branch(loop)
-    b.position_at_end(loop)
-    b.cbranch(b.icmp_signed("==", t.load("parked", "acquire"), _I32(0)), done, again)
-    b.position_at_end(again)
-    t.offer_cpu()
-    b.cbranch(b.icmp_signed("<", t.now(), deadline), loop, done)
-    b.position_at_end(done)
-    b.ret_void()
 
 
 def _emit_stop(t: "_Team") -> None:
