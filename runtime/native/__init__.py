@@ -6,7 +6,8 @@
 - `symbols` - the functions of the C library that code may call
 - `memory` - aligned memory, and arrays in it
 - `team` - `Team`, threads that stay warm and run a function together
-- `team_ir` - the team's inner loops and its barrier, as LLVM IR
+- `team_functions` - what its threads share, and the compiled functions that work on it
+- `team_ir` - these functions as LLVM IR: the inner loops and the barrier
 - `errors` - `NativeError`
 
 A function that a team runs is, in C:

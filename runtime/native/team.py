@@ -15,8 +15,11 @@ from .errors import NativeError
 from .memory import aligned
 from .team_functions import LINE_BYTES, Outcome, TeamState, team_functions
 
-SPINS = 2000
-"""Looks at a word before a waiting thread offers its CPU to others: 50 to 100 us."""
+SPINS = 200
+"""Looks at a word before a waiting thread offers its CPU to others: some 10 us.
+
+Longer would gain little, as the offer costs a fraction of one where nobody takes it, and lose much
+where caller and worker have come to share a CPU: then every run waits as long."""
 
 IDLE_SECONDS = 0.1
 """After which a worker without work parks, and uses no CPU."""

@@ -4,6 +4,7 @@
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -63,7 +64,7 @@ class TeamFunctions:
     barrier : int
         The address of `void vtakit_barrier(Team *)`.
     linked : Linked
-        Keeps them in memory.
+        Their memory.
     """
 
     run: Callable[[int, int, int, int, int, int], int]
@@ -73,9 +74,17 @@ class TeamFunctions:
     linked: Linked
 
 
-@functools.cache
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def team_functions() -> TeamFunctions:
-    """Compile and load the functions, once in a process; about 10 ms."""
+    """Compile and load the functions, in some 20 ms, once in a process: they are never unloaded."""
+    with _ONE_AT_A_TIME:
+        return _compiled()
+
+
+@functools.cache
+def _compiled() -> TeamFunctions:
     from llvmlite import binding
 
     from .team_ir import team_module
@@ -83,9 +92,9 @@ def team_functions() -> TeamFunctions:
     machine = target_machine(this_cpu())
     module = binding.parse_assembly(str(team_module(this_cpu())))
     module.verify()
-    pointer = ctypes.c_void_p
+    pointer = ctypes.c_void_p  # for numbers too, where calls must be fast: ctypes passes it fastest
     signatures: dict[str, tuple[Any, ...]] = {
-        "run": (ctypes.c_int32, *[pointer] * 5, ctypes.c_int64),
+        "run": (ctypes.c_int32, *[pointer] * 6),
         "work": (ctypes.c_int32, pointer, ctypes.c_int32),
         "stop": (ctypes.c_int32, pointer),
     }

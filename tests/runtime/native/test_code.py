@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding
 from vtakit.runtime.native import elf
 from vtakit.runtime.native.code import LoadedCode, NativeCode
 from vtakit.runtime.native.errors import NativeError
-from vtakit.runtime.native.jit import this_cpu
+from vtakit.runtime.native.jit import Cpu, this_cpu
 from vtakit.runtime.native.symbols import FUNCTIONS, address
+from vtakit.runtime.native.team_ir import team_module
 
 from .conftest import Compile
 
@@ -194,6 +196,24 @@ def test_object_code_cut_short_anywhere_is_refused(code: NativeCode) -> None:
     for size in range(len(whole)):
         with pytest.raises(NativeError, match=r"no object code|cut short|damaged"):
             elf.symbols(whole[:size], this_cpu().architecture)
+
+
+@pytest.mark.parametrize("architecture", elf.MACHINES)
+def test_what_llvm_writes_for_each_architecture_is_read(architecture: str) -> None:
+    """The team's own functions among it, whose waiting differs by architecture."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    cpu = Cpu(f"{architecture}-unknown-linux-gnu", "generic", "")
+    target = binding.Target.from_triple(cpu.triple)
+    machine = target.create_target_machine(cpu=cpu.name, reloc="pic", codemodel="small")
+    team = {f"vtakit_{name}" for name in ("barrier", "run", "work", "stop")}
+    for text, functions, undefined in (
+        (TABLE, {"look", "count", "copy", "meet"}, {"expf", "memcpy", "vtakit_barrier"}),
+        (str(team_module(cpu)), team, {"sched_yield", "clock_gettime"}),
+    ):
+        data = machine.emit_object(binding.parse_assembly(text))
+        found = elf.symbols(data, architecture)
+        assert (found.functions, found.undefined) == (functions, undefined)
 
 
 @pytest.mark.parametrize(
