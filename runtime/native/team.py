@@ -102,10 +102,11 @@ class Team:
         all are awake, and then ends it.
         """
         while outcome == Outcome.ASLEEP:
-            self._crew.wake()
-            outcome = self._native_run(
-                self._state, entry_address, arena, constants, times, PATIENCE_NS
-            )
+            with self.caller_pinned():  # off the workers' CPUs; where it is, it may stay
+                self._crew.wake()
+                outcome = self._native_run(
+                    self._state, entry_address, arena, constants, times, PATIENCE_NS
+                )
         if outcome == Outcome.BUSY:
             if self._crew.stopped:
                 raise NativeError("the team is closed")
@@ -121,8 +122,8 @@ class Team:
             yield
             return
         before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {self._crew.cpus[0]})
         try:
+            os.sched_setaffinity(0, {self._crew.cpus[0]})
             yield
         finally:
             os.sched_setaffinity(0, before)

@@ -284,7 +284,8 @@ def test_wrong_arguments_leave_a_team_usable(spread: Spread) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signals")
-def test_an_interruption_at_any_time_leaves_a_team_usable(spread: Spread) -> None:
+@pytest.mark.parametrize("threads", [2, 3])
+def test_an_interruption_at_any_time_leaves_a_team_usable(threads: int, spread: Spread) -> None:
     class Interruption(BaseException):
         pass
 
@@ -295,7 +296,7 @@ def test_an_interruption_at_any_time_leaves_a_team_usable(spread: Spread) -> Non
     interrupted = 0
     handler = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with Team(3, idle_seconds=0) as team:
+        with Team(threads, idle_seconds=0) as team:
             for seed in range(400):
                 try:
                     signal.setitimer(signal.ITIMER_REAL, choose.uniform(1e-5, 1e-3))
