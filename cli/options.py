@@ -13,6 +13,7 @@ class UsageError(ValueError):
     """A command line that cannot be followed."""
 
 
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network.")]
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -21,6 +22,24 @@ ConfigOption = Annotated[
         help=f"The machine: a preset's name ({', '.join(PRESETS)}) or a JSON file, ours or the "
         f"original VTA's.",
     ),
+]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs", metavar="FILE.npz", help="Arrays by the model's input names; else random."
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE.npz",
+        help="Samples, stacked on the first axis, to quantize a float model with; else random.",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option("--batch", help="The batch size, where the model leaves it open.", min=1),
 ]
 JsonOption = Annotated[
     bool,
@@ -35,8 +54,6 @@ MemoryLatencyOption = Annotated[
         help="Cycles from a memory request to its first word.",
     ),
 ]
-
-
 WaveOption = Annotated[
     Path | None,
     typer.Option(

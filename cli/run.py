@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .network import closeness, finite, load_arrays, network_inputs, prepare_simulator
 from .options import (
+    BatchOption,
+    CalibrationOption,
     ConfigOption,
+    InputsOption,
     JsonOption,
     MemoryLatencyOption,
+    ModelArgument,
     UsageError,
     WaveOption,
     choose,
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 
     from ..compiler.build import Compiled
     from ..compiler.check import Check
-    from ..compiler.network import Network
     from ..isa.config import Config
     from ..runtime.session import RunReport
 
@@ -36,7 +39,7 @@ LATER_ENGINES = ("cpu", "cuda")
 
 
 def run(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network.")],
+    model: ModelArgument,
     config: ConfigOption = None,
     engine: Annotated[
         str,
@@ -45,24 +48,13 @@ def run(
             "itself, compiled by Verilator."
         ),
     ] = "sim",
-    inputs: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", help="Arrays by the model's input names; else random."),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="Samples, stacked on the first axis, to quantize a float model with; else random.",
-        ),
-    ] = None,
+    inputs: InputsOption = None,
+    calibration: CalibrationOption = None,
     seed: Annotated[
         int,
         typer.Option(help="Where random inputs come from, and what hardware holds first.", min=0),
     ] = 0,
-    batch: Annotated[
-        int | None, typer.Option(help="The batch size, where the model leaves it open.", min=1)
-    ] = None,
+    batch: BatchOption = None,
     save: Annotated[
         Path | None, typer.Option(metavar="OUT.npz", help="Write the outputs by name.")
     ] = None,
@@ -108,15 +100,15 @@ def run(
     console = progress()
     with console.status(f"reading {model}") as status:
         begun = perf_counter()
-        samples = _arrays(calibration, "--calibration") if calibration else None
+        samples = load_arrays(calibration, "--calibration") if calibration else None
         network = load_network(model, calibration=samples, batch=batch, seed=seed)
         if samples and not network.was_float:
             print_line(f"vtakit run: {model} is quantized already: --calibration is not used")
-        arrays = _inputs(network, inputs, seed)
+        arrays = network_inputs(network, inputs, seed)
         read_after = perf_counter() - begun
         status.update("preparing the simulator; the first time LLVM compiles it")
         begun = perf_counter()
-        _prepare(machine, engine)
+        prepare_simulator(machine, engine)
         prepared_after = perf_counter() - begun
         begun = perf_counter()
 
@@ -148,17 +140,6 @@ def run(
     return 0 if check.equal else 1
 
 
-def _prepare(machine: Config, engine: str) -> None:
-    """Run nothing on the engines that the command needs, so that LLVM has compiled them."""
-    from ..isa.instructions import Finish
-    from ..isa.stream import encode_stream
-    from ..sim.machine import Machine
-
-    nothing = encode_stream([Finish()], machine)
-    for timing in sorted({True, engine == "sim"}):  # the search always asks the cycle model
-        Machine(machine).run(nothing, timing=timing)
-
-
 def _check_outputs(given: list[Path], outputs: Mapping[str, Path | None]) -> None:
     """Refuse, before all the work, files that could not be written or that are read."""
     taken = {path.resolve(): str(path) for path in given}
@@ -176,50 +157,6 @@ def _check_outputs(given: list[Path], outputs: Mapping[str, Path | None]) -> Non
             raise UsageError(f"{option} {path} would write over {other}; give another name")
 
 
-def _arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file."""
-    import tokenize
-    import zlib
-    from zipfile import BadZipFile
-
-    import numpy as np
-
-    damage = (
-        BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        TypeError,  # a .npy file
-        RuntimeError,  # zipfile, for an encrypted entry or an unknown compression
-        SyntaxError,  # NumPy, for the header of an array
-        tokenize.TokenError,
-    )
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError as error:
-        raise UsageError(f"{option} {path}: {error.strerror or error}") from None
-    except damage:
-        raise UsageError(
-            f"{option} {path} is no .npz file of plain arrays, or one that was cut short"
-        ) from None
-
-
-def _inputs(network: Network, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:
-    from ..compiler.graph import GraphError
-    from ..compiler.passes.quantize import random_samples
-    from ..compiler.reference import check_inputs
-
-    if path is None:
-        return random_samples(network.source, 1, seed)[0]
-    arrays = _arrays(path, "--inputs")
-    try:
-        check_inputs(network.source, arrays)
-    except GraphError as error:
-        raise UsageError(f"--inputs {path}: {error}") from None
-    return arrays
-
-
 def _against_float(
     model: Path, outputs: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, float | None] | None:
@@ -232,8 +169,6 @@ def _against_float(
     except ImportError:
         print_line("vtakit run: no comparison in float; pip install onnxruntime would do")
         return None
-    import numpy as np
-
     try:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -243,22 +178,12 @@ def _against_float(
             str(model), options, providers=["CPUExecutionProvider"]
         )
         names = [output.name for output in session.get_outputs()]
-        expected = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        results: Any = session.run(names, dict(inputs))
     except Exception as error:  # onnxruntime raises classes of its own that share no base
         print_line(f"vtakit run: ONNX Runtime could not run {model}: {error}")
         return None
-    one = np.concatenate([outputs[name].ravel().astype(np.float64) for name in names])
-    other = np.concatenate([np.asarray(expected[name]).ravel() for name in names])
-    other = other.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-        cosine = float(one @ other / norm) if norm else float(np.array_equal(one, other))
-        difference = float(np.abs(one - other).max(initial=0.0))
-    return {"cosine": _finite(cosine), "max_abs_difference": _finite(difference)}
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    cosine, difference = closeness(outputs, dict(zip(names, results, strict=True)))
+    return {"cosine": finite(cosine), "max_abs_difference": finite(difference)}
 
 
 def _save(path: Path, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -311,7 +236,7 @@ def _print(
                 "checked": {
                     "against": "integer reference",
                     "equal": check.equal,
-                    "max_abs_difference": _finite(check.max_abs_difference),
+                    "max_abs_difference": finite(check.max_abs_difference),
                     "layers_compared": check.compared,
                     "layers_differing": list(check.layers),
                 },
