@@ -36,7 +36,7 @@ _PACKAGES = (
     Package("numba", "the simulator", "pip install vtakit"),
     Package("llvmlite", "the simulator's code", "pip install vtakit"),
     Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
-    Package("onnxruntime", "vtakit run: the model's own results", "pip install 'vtakit[onnx]'"),
+    Package("onnxruntime", "vtakit run, compare: the model's own", "pip install 'vtakit[onnx]'"),
     Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),
     Package("amaranth", "the hardware", "pip install 'vtakit[hw]'"),
     Package("cocotb", "testing the hardware", "pip install 'vtakit[dev]'"),
@@ -159,13 +159,15 @@ def _simulator() -> str | None:
 def _machine() -> list[Finding]:
     import os
 
+    from .rivals.cuda import driver
+
     return [
         Finding("CPU", "the simulator uses its vector units", _cpu(), ""),
         Finding("cores", "", str(os.cpu_count()), ""),
         Finding(
             "CUDA driver",
             "the cuda engine (later)",
-            _cuda(),
+            driver(),
             "a machine with an NVIDIA GPU and its driver",
         ),
     ]
@@ -180,25 +182,6 @@ def _cpu() -> str | None:
     features = binding.get_host_cpu_features()
     present = [name for name in wanted if features.get(name)]
     return " ".join([str(binding.get_host_cpu_name()), *present])
-
-
-def _cuda() -> str | None:
-    """Ask the driver for its version and its devices."""
-    import ctypes
-
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    version, devices = ctypes.c_int(), ctypes.c_int()
-    if (
-        driver.cuInit(0)
-        or driver.cuDriverGetVersion(ctypes.byref(version))
-        or driver.cuDeviceGetCount(ctypes.byref(devices))
-    ):
-        return None
-    major, minor = version.value // 1000, version.value % 1000 // 10
-    return f"CUDA {major}.{minor}, {devices.value} device{'s' * (devices.value != 1)}"
 
 
 def _print(sections: dict[str, list[Finding]]) -> None:

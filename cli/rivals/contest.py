@@ -1,0 +1,62 @@
+"""Which rivals there are, and who takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from .cuda import cuda
+from .native import native
+from .onnx_runtime import as_given, quantized
+from .rival import Case, Factory, Rival, RivalError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rival by its name for people, and what makes it."""
+
+    title: str
+    make: Factory
+
+
+CANDIDATES = (
+    Candidate("LLVM", native),
+    Candidate("CUDA", cuda),
+    Candidate("ONNX Runtime", as_given),
+    Candidate("ONNX Runtime, int8", quantized),
+)
+"""In the order of the table."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A candidate that does not take part, and why."""
+
+    title: str
+    reason: str
+
+
+@contextmanager
+def entered(
+    case: Case,
+    candidates: Sequence[Candidate] = CANDIDATES,
+    say: Callable[[str], None] = lambda text: None,
+) -> Generator[tuple[list[Rival], list[Missing]]]:
+    """Give the rivals that are prepared for a case, and those that are not; close them at last."""
+    rivals: list[Rival] = []
+    missing: list[Missing] = []
+    with ExitStack() as stack:
+        for candidate in candidates:
+            say(f"preparing {candidate.title}")
+            try:
+                rival = candidate.make(case)
+                if rival is None:
+                    continue
+                stack.callback(rival.close)
+                rival.prepare()
+            except RivalError as error:
+                missing.append(Missing(candidate.title, " ".join(str(error).split())))
+                continue
+            rivals.append(rival)
+        yield rivals, missing
