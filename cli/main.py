@@ -35,6 +35,7 @@ class Subcommand:
 SUBCOMMANDS = (
     Subcommand("run", "Compile an ONNX network, run it on an engine, check it, report by layer."),
     Subcommand("replay", "Run recorded instruction streams and compare what they leave."),
+    Subcommand("compare", "Compare a network on VTA with the same on this CPU, by layer."),
     Subcommand("asm", "Make a program file from text."),
     Subcommand("disasm", "Show a program file as text."),
     Subcommand("verilog", "Write the accelerator as Verilog."),

@@ -2,9 +2,12 @@
 
 import json
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 
@@ -31,12 +34,26 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+def standard_output() -> Console:
+    """Return the console for results: standard output, 200 columns wide when it is no terminal."""
+    return _Console() if sys.stdout.isatty() else _Console(width=200)
+
+
 def print_table(table: Table) -> None:
-    """Write a table to standard output, 200 columns wide at most when that is no terminal."""
-    console = _Console() if sys.stdout.isatty() else _Console(width=200)
-    console.print(table)
+    """Write a table to standard output."""
+    standard_output().print(table)
 
 
 def progress() -> Console:
     """Return the console for progress: standard error."""
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def still_progress() -> Generator[Callable[[str], None]]:
+    """Give what shows a line in place of the one before, and does nothing until the next.
+
+    A console's `status` turns its spinner in a thread, which disturbs what is being timed.
+    """
+    with Live("", console=progress(), auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(text, refresh=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -62,8 +61,12 @@ def quantized(case: Case) -> Rival | None:
 
 
 def _check_installed() -> None:
-    if find_spec("onnxruntime") is None:
-        raise RivalError("not installed: pip install onnxruntime")
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime"
+        what = "not installed" if missing else f"cannot be imported ({error})"
+        raise RivalError(f"{what}: pip install onnxruntime") from None
 
 
 class OnnxRuntime:

@@ -38,7 +38,8 @@ class Case:
     threads : int
         That compute, the caller's included.
     cpus : tuple of int
-        One for each thread; the caller's is the first. Empty where threads cannot be pinned.
+        One for each thread; the caller's, who is pinned to it, is the first. A rival pins the
+        threads that it starts to the others. Empty where threads cannot be pinned.
     """
 
     model: Path

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
-from .cpus import PROC, pinned
+from .cpus import PROC, model_name, pinned, siblings
 
 YARDSTICK_ELEMENTS, YARDSTICK_LOOPS, YARDSTICK_RUNS = 4096, 10, 5
 
@@ -87,3 +88,31 @@ def _yardstick(cpus: Sequence[int]) -> float:
                 np.exp(argument, out=result)
             found.append(perf_counter() - begun)
     return min(found)
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What rivals ran on: the CPU's name, those used and how many there are, and the load before.
+
+    `shared_cores` says that two threads were pinned to one core, `watched` whether the system tells
+    when others take a CPU; `load_average` is that of a minute, None where there is none.
+    """
+
+    cpu: str
+    cpus: tuple[int, ...]
+    of: int
+    shared_cores: bool
+    watched: bool
+    load_average: float | None
+
+
+def machine(cpus: Sequence[int]) -> MachineFacts:
+    """Return what this machine says of itself, for threads pinned to these CPUs."""
+    return MachineFacts(
+        cpu=model_name(),
+        cpus=tuple(cpus),
+        of=os.cpu_count() or 1,
+        shared_cores=len({siblings(cpu) for cpu in cpus}) < len(cpus),
+        watched=Watch(cpus).works,
+        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
