@@ -65,7 +65,7 @@ def compare(
 
     Exit status 1 when our own code for the CPU gives other results than VTA.
 
-    Example: vtakit compare MODEL.onnx --threads 2 --clock-mhz 150
+    Example: vtakit compare examples/digits/digits.onnx --threads 2 --clock-mhz 150
     """
     clock = _clock(clock_mhz, board)
     cpus = _cpus(threads)

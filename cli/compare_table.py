@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHORT = {"llvm": "LLVM", "cuda": "CUDA", "ort": "ORT", "ort-int8": "ORT"}
 """What a column is called, by a rival's key."""
 
-MOST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 14, 6
+MOST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 20, 6
 """Characters: of a bar, of a layer's name that bars leave room for, and of one without."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -76,8 +76,8 @@ def layer_table(found: Comparison, width: int) -> Table:
     unit, size = _unit(found)
     lines = [_line(row.name or "other", _cycles(row), _times(row), row.ratio) for row in found.rows]
     lines.append(_line("total", f"{found.vta.cycles:,}", _totals(found), _ratio(found)))
-    titles = [[f"{found.setting.clock_mhz:g} MHz", "VTA", unit]]
-    titles += [[one.arithmetic, _short(one), unit] for one in found.standings]
+    titles = [["VTA", f"{found.setting.clock_mhz:g} MHz", unit]]
+    titles += [[_short(one), one.arithmetic, unit] for one in found.standings]
     cells = [[_number(value, size) for value in line.seconds] for line in lines]
     numbers = [
         max(map(len, [*title, *column]))
