@@ -60,12 +60,13 @@ def compare(
 ) -> int:
     """Compare a network on VTA with the same on this CPU, by layer and in total.
 
-    VTA is the cycle model. Everything else is timed in turns, warm and pinned, and again where
-    others disturbed. ONNX Runtime has the fastest of its settings, in float and in int8.
+    VTA is the cycle model. Everything else is timed in turns, warm, pinned, and
+    again where others disturbed. ONNX Runtime has the fastest of its settings; a
+    float network is compared in float and in its own int8.
 
     Exit status 1 when our own code for the CPU gives other results than VTA.
 
-    Example: vtakit compare examples/digits/digits.onnx --threads 2 --clock-mhz 150
+    Example: vtakit compare examples/digits/digits.onnx --clock-mhz 150
     """
     clock = _clock(clock_mhz, board)
     cpus = _cpus(threads)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from .compare import CLOCK_MHZ
 from .compare_words import duration, per_cent, times, verdict
 from .output import standard_output
 
@@ -174,7 +175,10 @@ def remarks(found: Comparison) -> Iterator[tuple[str, str]]:
         if not facts.watched:
             text += "; this system does not say when others take a CPU"
         yield "measured", text
-    text = f"{setting.config} at {setting.clock_mhz:g} MHz; cycles from the cycle model"
+    text = f"{setting.config} at {setting.clock_mhz:g} MHz"
+    if setting.clock_mhz == CLOCK_MHZ:
+        text += ", the clock of the original's first board (PYNQ-Z1)"
+    text += "; cycles from the cycle model"
     if found.vta.host_seconds:
         text += (
             f"; {duration(found.vta.host_seconds)} on its host, in NumPy on this CPU: "

@@ -43,6 +43,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(watch, "Watch", Quiet)
     monkeypatch.setattr(onnx_runtime, "TRY_SECONDS", 0.0)
+    monkeypatch.setattr(onnx_runtime, "TURN_WARM_SECONDS", 0.0)
     monkeypatch.setattr(onnx_runtime, "PROFILE_SECONDS", 0.0)
     monkeypatch.setattr(measure, "WARM_SECONDS", 0.1)
     monkeypatch.setattr(measure, "TURN_WARM_SECONDS", 0.0)

@@ -132,8 +132,9 @@ def test_remarks_say_how_it_was_measured() -> None:
         "CPU: AMD EPYC; 1 thread pinned to CPU 0, of 2; load average before 0.25\n"
         "measured: 3 rounds in which all take turns, warm; 4 more, in which others disturbed, "
         "do not count; others disturbed 1 of those that count\n"
-        "VTA: default at 100 MHz; cycles from the cycle model; 120 µs on its host, in NumPy on "
-        "this CPU: layers that VTA has not, packing and copying\n"
+        "VTA: default at 100 MHz, the clock of the original's first board (PYNQ-Z1); cycles from "
+        "the cycle model; 120 µs on its host, in NumPy on this CPU: layers that VTA has not, "
+        "packing and copying\n"
         "LLVM int8: setting of llvm; each sample the mean of 7 inferences\n"
         "ORT float32: setting of ort; each sample the mean of 7 inferences\n"
         "ORT int8: setting of ort-int8; each sample the mean of 7 inferences\n"
@@ -147,6 +148,7 @@ def test_remarks_say_what_the_machine_cannot() -> None:
     one = dict(remarks(made(THREE, machine=facts(cpus=(), watched=False, load_average=None))))
     assert one["CPU"] == "AMD EPYC; 1 thread, which this system cannot pin, of 2"
     assert "does not say when others take a CPU" in one["measured"]
+    assert dict(remarks(made(THREE, clock_mhz=150)))["VTA"].startswith("default at 150 MHz; cycles")
     two = dict(remarks(made(THREE, threads=2, machine=facts(cpus=(0, 1), shared_cores=True))))
     assert two["CPU"].startswith("AMD EPYC; 2 threads pinned to CPUs 0, 1, of 2; some share a core")
 
