@@ -29,12 +29,15 @@ def print_comparison(found: Comparison) -> None:
     """Write a comparison to standard output."""
     console = standard_output()
     console.print(layer_table(found, console.width))
-    console.print(Text(_legend(found), style="dim"), "")
-    console.print(standings_table(found), "")
+    console.print(Text(_legend(found), style="dim"))
+    console.print()
+    console.print(standings_table(found))
+    console.print()
     notes = Table.grid(padding=(0, 2))
     for label, text in remarks(found):
         notes.add_row(Text(label, no_wrap=True), Text(text))
-    console.print(notes, "")
+    console.print(notes)
+    console.print()
     # To be quoted: for a pipe it stays one line.
     console.print(Text(verdict(found), style="bold"), soft_wrap=not console.is_terminal)
 
