@@ -143,14 +143,14 @@ def _ratio(found: Comparison) -> float | None:
 
 def standings_table(found: Comparison) -> Table:
     """Return how everyone did in total; `relative` is to our own code, or to the fastest."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for title in ("in total", ""):
-        table.add_column(title)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("total", ""):
+        table.add_column(title, no_wrap=True)
     for title in ("median", "least", "spread", "relative", "cosine"):
         table.add_column(title, justify="right", no_wrap=True)
     for one in found.standings:
         table.add_row(
-            Text(one.name),
+            _short(one),
             one.arithmetic,
             duration(one.figure.median),
             duration(one.figure.least),
@@ -160,8 +160,7 @@ def standings_table(found: Comparison) -> Table:
         )
     reference = found.subject or found.opponent
     relative = times(found.vta_seconds / reference.figure.median) if reference else ""
-    name = f"VTA at {found.setting.clock_mhz:g} MHz"
-    table.add_row(name, "int8", duration(found.vta_seconds), "", "", relative)
+    table.add_row("VTA", "int8", duration(found.vta_seconds), "", "", relative)
     return table
 
 
@@ -191,7 +190,8 @@ def remarks(found: Comparison) -> Iterator[tuple[str, str]]:
     for one in found.standings:
         detail = ", ".join(f"{key} {value}" for key, value in one.detail.items())
         loops = f"each sample the mean of {one.loops} inferences" if one.loops > 1 else ""
-        yield f"{_short(one)} {one.arithmetic}", "; ".join(filter(None, (detail, loops)))
+        text = "; ".join(filter(None, (one.name, detail, loops)))
+        yield f"{_short(one)} {one.arithmetic}", text
     if found.standings:
         text = "from separate runs with a profile, scaled to add up to the median"
         if any(one.key.startswith("ort") for one in found.standings):
