@@ -1,5 +1,7 @@
 """What subcommands print: JSON or tables on standard output, progress on standard error."""
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Callable, Generator
@@ -34,8 +36,22 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+PLAIN = {"µ": "u", "…": "~", **dict.fromkeys("▏▎▍▌", "."), **dict.fromkeys("▋▊▉█", "#")}
+"""What stands for a character where output has an encoding without it; ? for others."""
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in text), error.end
+
+
 def standard_output() -> Console:
     """Return the console for results: standard output, 200 columns wide when it is no terminal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error("vtakit", _plainly)
+        sys.stdout.reconfigure(errors="vtakit")
     return _Console() if sys.stdout.isatty() else _Console(width=200)
 
 

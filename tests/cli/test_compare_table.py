@@ -167,6 +167,16 @@ def test_all_of_it_is_printed_and_the_verdict_is_one_line(
     )
 
 
+def test_an_output_without_such_characters_has_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, "ascii", write_through=True))
+    print_comparison(made({"ort": [13.66e-6] * 3}, machine=facts(cpu="Ω 3")))
+    text = out.getvalue().decode("ascii")
+    assert "13.7 us" in text
+    assert "##########" in text
+    assert "On one thread of ? 3, " in text
+
+
 def test_nobody_may_take_part(capsys: pytest.CaptureFixture[str]) -> None:
     print_comparison(made({}, missing=[Missing("ONNX Runtime", "not installed")]))
     out = capsys.readouterr().out
