@@ -147,6 +147,8 @@ def value_of(
             )
         case Read(tensor, indices):
             source = array(tensor)
+            if guarded and not source.size:  # a part of a tensor of which nothing is needed
+                return np.zeros((1,) * _rank(env), source.dtype)
             places: list[Array] = []
             for index, extent in zip(indices, source.shape, strict=True):
                 place = value_of(index, env, array, guarded=guarded)

@@ -41,7 +41,9 @@ def lower(schedule: Schedule) -> Program:
                                                    for ...: out[...] = conv[...]
 
     The first value of a reduction is assigned directly before its first update, and not earlier,
-    so that the two stay one piece of work for one unit.
+    so that the two stay one piece of work for one unit. Where tensors are not tiled it is assigned
+    before the first loop that is reduced over, by loops of its own: such a loop then holds nothing
+    but updates of registers.
 
     Raises
     ------
@@ -94,8 +96,18 @@ def _stage(
         loop.source: _by_memory(schedule, (stage.tensor, loop.source), placed) for loop in loops
     }
     cut = _cut(stage, loops, attached)
-    body: list[Statement] = _assignments(me, loops[:cut], loops[cut:], homes)
-    for loop in reversed(loops[:cut]):
+    begin, updates = _assignments(me, loops[:cut], loops[cut:], homes)
+    first = _first_reduced(loops[:cut])
+    body: list[Statement] = updates
+    if schedule.tiled or first == cut:
+        body, begin = _when_first(loops[:cut], begin) + updates, []
+    for number in reversed(range(first, cut)):
+        loop = loops[number]
+        if begin and loop.axis.kind is AxisKind.SPATIAL and loop.extent != Const(1):
+            looped = For(loop.axis, loop.extent, stage.kind(loop.source), tuple(begin))
+            begin = [looped]
+    for number in reversed(range(cut)):
+        loop = loops[number]
         inner = [
             statement
             for producer in attached[loop.source]
@@ -105,6 +117,8 @@ def _stage(
         if loop.extent != Const(1):
             looped = For(loop.axis, loop.extent, stage.kind(loop.source), tuple(body))
             body = [looped]
+        if number == first:
+            body = [*begin, *body]
     return body if me.buffer.scope is Scope.DRAM else [Allocate(me.buffer), *body]
 
 
@@ -122,7 +136,8 @@ def _cut(stage: Stage, loops: Sequence[Loop], attached: Mapping[Axis, list[Stage
 
 def _assignments(
     me: Placed, outer: Sequence[Loop], inner: Sequence[Loop], homes: Mapping[Tensor, Buffer]
-) -> list[Statement]:
+) -> tuple[list[Statement], list[Statement]]:
+    """Return what begins a reduction, and what is done in every iteration."""
     stage = me.stage
     wanted = None
     if stage.intrinsic is not None:
@@ -135,7 +150,7 @@ def _assignments(
     name = stage.tensor.name
     if not isinstance(stage.body, Reduce):
         value = _value(me, stage.body, homes)
-        return [Block(name, rectangle, target, None, value, wanted=wanted)]
+        return [], [Block(name, rectangle, target, None, value, wanted=wanted)]
     reduction = stage.body
     value = _value(me, reduction.body, homes)
     guard = None
@@ -143,16 +158,24 @@ def _assignments(
         value, guard = value.a, value.condition
     first = constant(reduction.initial, reduction.type)
     kept = tuple(pair for pair in rectangle if pair[0].kind is AxisKind.SPATIAL)
-    begin: list[Statement] = [Block(name, kept, target, None, first)]
+    begin = Block(name, kept, target, None, first)
+    return [begin], [Block(name, rectangle, target, reduction.op, value, guard, wanted=wanted)]
+
+
+def _first_reduced(loops: Sequence[Loop]) -> int:
+    """Return which of the loops is the first that is reduced over; their number if none is."""
+    kinds = [loop.axis.kind for loop in loops]
+    return kinds.index(AxisKind.REDUCE) if AxisKind.REDUCE in kinds else len(kinds)
+
+
+def _when_first(outer: Sequence[Loop], begin: list[Statement]) -> list[Statement]:
+    """Return what begins a reduction, in the first iteration of the loops that are reduced over."""
     begins = [
         Binary(BinaryOp.EQ, loop.axis, Const(0))
         for loop in outer
         if loop.axis.kind is AxisKind.REDUCE and limits(loop.axis)[1] > 0
     ]
-    if begins:
-        begin = [When(all_of(*begins), tuple(begin))]
-    update = Block(name, rectangle, target, reduction.op, value, guard, wanted=wanted)
-    return [*begin, update]
+    return [When(all_of(*begins), tuple(begin))] if begin and begins else begin
 
 
 def _is_neutral(value: Expr, reduction: Reduce) -> bool:
