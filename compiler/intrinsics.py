@@ -63,7 +63,14 @@ class StoreAction:
     """STORE."""
 
 
-Action: TypeAlias = GemmAction | AluAction | LoadAction | StoreAction
+@dataclass(frozen=True)
+class VectorAction:
+    """An instruction of a CPU, by its name in `emit.llvm_dots.ACTIONS`."""
+
+    name: str
+
+
+Action: TypeAlias = GemmAction | AluAction | LoadAction | StoreAction | VectorAction
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ...runtime.queue import CommandQueue
 from ...runtime.transfer import Dim
 from ..evaluate import DTYPES
 from ..expr import Axis, Tensor
-from ..intrinsics import AluAction, GemmAction, LoadAction, StoreAction
+from ..intrinsics import AluAction, GemmAction, LoadAction, StoreAction, VectorAction
 from ..kernel import Kernel
 from ..loops import Allocate, Block, Body, Buffer, For, When
 from ..schedule import ScheduleError
@@ -143,6 +143,8 @@ class _Emitter:
                 return partial(self._load, plan, memory)
             case StoreAction():
                 return partial(self._store, plan)
+            case VectorAction(name):
+                raise ScheduleError(f"{name} is an instruction of CPUs; VTA has none of that name")
 
     def _gemm(self, plan: Plan, reset: bool) -> None:
         extents = [extent(self.env) for extent in plan.extents]
