@@ -99,26 +99,30 @@ def data_of(graph: Graph, anchor: Node) -> Value:
 
 
 def _grouped(graph: Graph) -> list[Group]:
-    """Join element-wise nodes to the last node that they alone read."""
+    """Join element-wise nodes to those that only they read, of operators the last."""
     tails: dict[Value, Group] = {}
     order: dict[Group, int] = {}
     seen = _needed(graph)
     for position, node in enumerate(graph.nodes):
         if node not in seen:
             continue
-        chosen: Group | None = None
+        joined: list[Group] = []
         if isinstance(node.op, ELEMENTWISE):
-            for value in node.inputs:
+            for value in dict.fromkeys(node.inputs):
                 group = tails.get(value)
-                if group is None or graph.only_consumer(value) is not node:
-                    continue
-                fits = value.shape == node.output.shape and _takes(group)
-                if fits and (chosen is None or order[group] > order[chosen]):
-                    chosen = group
-        if chosen is None:
-            chosen = Group([])
-        else:
-            del tails[chosen.output]
+                alone = graph.only_consumer(value) is node and value.shape == node.output.shape
+                if group is not None and alone and _takes(group):
+                    joined.append(group)
+        anchored = [group for group in joined if group.anchor is not None]
+        latest = max(anchored or joined, key=lambda group: order[group], default=None)
+        chosen = latest or Group([])
+        for group in joined:
+            if group is chosen or group.anchor is None:
+                del tails[group.output]
+        for group in joined:
+            if group is not chosen and group.anchor is None:  # computed where it is read
+                chosen.nodes.extend(group.nodes)
+                del order[group]
         chosen.nodes.append(node)
         tails[node.outputs[0]] = chosen
         order[chosen] = position

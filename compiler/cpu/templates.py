@@ -11,6 +11,10 @@ from .stored import BLOCK
 
 MOST_UNROLLED = 160
 """Dot products written out in one loop's body."""
+MOST_UNEVEN = 4
+"""Tiles of rows that may have code each, so that the last can be smaller."""
+SHARED = 8
+"""Parts that a loop must have so that threads share it evenly enough."""
 LATENCY = 8
 """Dot products that run beside each other while one takes its time."""
 VECTOR = 16
@@ -19,18 +23,23 @@ VECTOR = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """Accumulators that are in registers at once: blocks of channels, rows, columns."""
+    """Accumulators that are in registers at once: blocks of channels, rows, columns.
+
+    Where rows are `uneven` the last tile has fewer, and each has code of its own; else it overlaps
+    the one before.
+    """
 
     blocks: int
     rows: int
     cols: int
+    uneven: bool = False
 
 
 def tile(extents: Sequence[int], steps: int, most: int) -> Tile:
     """Return the tile that takes the fewest cycles, by how often registers are fed.
 
     A step multiplies `rows * cols` numbers by as many vectors of weights as there are blocks; one
-    cycle each for a product and for what is loaded. Tiles that do not divide the extents overlap.
+    cycle each for a product and for what is loaded.
 
     Parameters
     ----------
@@ -46,12 +55,18 @@ def tile(extents: Sequence[int], steps: int, most: int) -> Tile:
     for g in range(1, min(blocks, most) + 1):
         for ty in range(1, min(rows, most // g) + 1):
             for tx in range(1, min(cols, most // (g * ty)) + 1):
-                count = -(-blocks // g) * -(-rows // ty) * -(-cols // tx)
-                products, loads = g * ty * tx, ty * tx + g
-                each = steps * max(products, loads, LATENCY) + 4 * products + 20
-                cost = count * each * (1 + 0.002 * abs(ty - 1))
+                shared = -(-blocks // g) >= SHARED  # what threads share out besides rows
+                uneven = rows % ty > 0 and -(-rows // ty) <= MOST_UNEVEN and shared
+                heights = [ty] * -(-rows // ty)
+                if uneven:
+                    heights[-1] = rows % ty
+                each = 0.0
+                for height in heights:
+                    products, loads = g * height * tx, height * tx + g
+                    each += steps * max(products, loads, LATENCY) + 4 * products + 20
+                cost = -(-blocks // g) * -(-cols // tx) * each * (1 + 0.002 * (ty - 1))
                 if best is None or cost < best[0]:
-                    best = cost, Tile(g, ty, tx)
+                    best = cost, Tile(g, ty, tx, uneven)
     assert best is not None
     return best[1]
 
@@ -68,10 +83,11 @@ def dots(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
     s = Schedule.of(out, tiled=False).set_scope(acc, Scope.REGISTERS)
     n, o, y, x, lane = out.axes
     s, oo, oi = s.split(out, o, chosen.blocks, overlap=True)
-    s, yo, yi = s.split(out, y, chosen.rows, overlap=True)
+    s, yo, yi = s.split(out, y, chosen.rows, overlap=not chosen.uneven)
     s, xo, xi = s.split(out, x, chosen.cols, overlap=True)
     s = s.reorder(out, n, oo, yo, xo, oi, yi, xi, lane).compute_at(acc, out, xo)
-    s = s.parallel(out, n).parallel(out, oo).parallel(out, yo)
+    s = s.parallel(out, n).parallel(out, oo)
+    s = s.unroll(out, yo) if chosen.uneven else s.parallel(out, yo)
     s = s.unroll(out, oi).unroll(out, yi).unroll(out, xi).vectorize(out, lane)
     a_n, a_o, a_y, a_x, a_lane = acc.axes
     inner: Sequence[Axis] = [] if is_float else body.axes[4:]

@@ -112,11 +112,11 @@ class _Writer:
 
     def loop(self, loop: For) -> None:
         match loop.kind:
-            case LoopKind.UNROLLED if isinstance(loop.extent, Const):
-                for value in range(loop.extent.value):
+            case LoopKind.UNROLLED if isinstance(extent := self.values.index(loop.extent), int):
+                for value in range(extent):
                     self.values.env[loop.axis] = value
                     self.body(loop.body)
-                del self.values.env[loop.axis]
+                self.values.env.pop(loop.axis, None)
             case LoopKind.VECTORIZED:
                 self.vector(loop)
             case LoopKind.PARALLEL:
