@@ -147,7 +147,11 @@ def simplify(expr: Expr) -> Expr:
                 return first
             return Binary(BinaryOp.AND, first, second)
         case Binary(BinaryOp.LT | BinaryOp.LE | BinaryOp.EQ as op, a, b):
+            if a.type is not Type.INDEX:  # numbers out of tensors
+                return Binary(op, tidy(a), tidy(b))
             return _condition(op, a, b)
+        case _ if expr.type is Type.BOOL:
+            return expr
         case _:
             return _form(expr).expr()
 

@@ -86,9 +86,9 @@ class _Writer:
                 found[value] = known[0]
                 continue
             copy = Stored(value)
-            if value in made.stored:
-                made.groups.append(Group([], made.stored[value][0], [copy]))
-                made.stored[value].append(copy)
+            source = made.stored.setdefault(value, [])
+            made.groups.append(Group([], source[0] if source else Stored(value), [copy]))
+            source.append(copy)
             found[value] = copy
         return found
 
@@ -171,8 +171,6 @@ class _Writer:
                     for buffer in kernel.program.tensors
                 ]
                 b.call(self._function(kernel), [*pointers, me, all_])
-                if kernel.scratch:
-                    pass
             with b.if_then(many):
                 b.call(barrier, [team])
             note(position + 1)

@@ -67,7 +67,7 @@ def anchored(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...
         case Conv2d() | Dense():
             weights = operands.constants.get(node.inputs[1])
             if weights is None:
-                raise NotImplementedError("weights that are no constants")
+                return _computed(node, data, operands, shape)
             if isinstance(node.op, Dense):
                 return _dense(data, weights, operands, shape)
             return _convolution(node.op, data, weights, operands, shape)
@@ -98,7 +98,31 @@ def _convolution(
     if inner == outer == 1:
         return Anchor(_depthwise(op, data, weights, operands, shape), "depthwise",
                       _correction(weights))  # fmt: skip
-    return Anchor(_grouped(op, data, weights, operands, shape), "plain")
+    w = operands.array(weights)
+
+    def weight(*at: Expr) -> Expr:
+        return w[at]
+
+    return Anchor(_direct(op, data, weights.shape, weight, operands, shape), "plain")
+
+
+def _computed(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...]) -> Anchor:
+    """Return a convolution or dense layer whose weights are no constants, as they lie."""
+    value = node.inputs[1]
+    if isinstance(node.op, Conv2d):
+        counts = image(value.shape)
+
+        def element(*at: Expr) -> Expr:
+            return operands.element(value, at)
+
+        return Anchor(_direct(node.op, data, counts, element, operands, shape), "plain")
+    _, c, rows, cols = image(data.value.shape)
+
+    def weight(o: Expr, c: Expr, ky: Expr, kx: Expr) -> Expr:
+        return operands.element(value, (o, (c * rows + ky) * cols + kx))
+
+    counts = (value.shape[0], c, rows, cols)
+    return Anchor(_direct(Conv2d(), data, counts, weight, operands, shape), "plain")
 
 
 def _correction(weights: Array) -> Array | None:
@@ -186,14 +210,21 @@ def _depthwise(
     )
 
 
-def _grouped(
-    op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
+def _direct(
+    op: Conv2d,
+    data: Stored,
+    counts: tuple[int, ...],
+    weight: Callable[[Expr, Expr, Expr, Expr], Expr],
+    operands: Operands,
+    shape: tuple[int, ...],
 ) -> Compute:
-    """A convolution in groups that are no whole blocks, element by element."""
-    outputs, inner, kh, kw = weights.shape
+    """A convolution element by element: in groups that are no whole blocks, of any weights.
+
+    `counts` are the extents of the weights, (O, I, KH, KW).
+    """
+    outputs, inner, kh, kw = counts
     outer = outputs // op.groups
-    kind = Type.FLOAT32 if weights.dtype == np.float32 else Type.INT32
-    w = operands.array(weights)
+    kind = Type.FLOAT32 if data.value.dtype is DType.FLOAT32 else Type.INT32
     n, blocks, rows, cols, block = data.inner
     top, left, bottom, right = op.pads
     around = (rows + top + bottom, cols + left + right)
@@ -207,7 +238,7 @@ def _grouped(
         channel = output // outer * inner + c
         place = x[n, channel // block, y * sy + ky * dy, x_ * sx + kx * dx, channel % block]
         value = cast(unbiased(place), kind) if data.biased else place
-        return total(value * cast(w[output, c, ky, kx], kind), over=(c, ky, kx))
+        return total(value * cast(weight(output, c, ky, kx), kind), over=(c, ky, kx))
 
     return compute("acc", shape, element)
 

@@ -25,7 +25,7 @@ from ..tensorize import tensorize
 from .elementwise import express
 from .groups import Group, Plan
 from .images import Anchor, anchored
-from .operands import Array, Operands, View, biased
+from .operands import Array, Operands, View, biased, inside
 from .plain import computed, plain
 from .stored import Stored
 from .templates import dots, elements, rows, windows
@@ -116,6 +116,8 @@ def _on_blocks(group: Group, anchor: Anchor | None, operands: Operands, result: 
                 found = Binary(BinaryOp.ADD, found, tensor[c, lane])
             known[value] = found
         last = _chain(group, at, operands, known, block=block)
+        if result.element.is_float:  # what pads the last block is multiplied by zeros later
+            last = inside(group.output, at, last)
         return biased(last) if result.biased else last
 
     return compute("out", result.inner, element)
@@ -141,8 +143,11 @@ def _chain(
     group: Group, at: Sequence[Expr], operands: Operands, known: dict[Value, Expr], *, block: int
 ) -> Expr:
     """Return the element of a group's result, its nodes' expressions put into each other."""
-    if group.source is not None:
-        return operands.read(group.source, operands.whole(group.source), at)
+    source = group.source
+    if source is not None:
+        if source.value in operands.constants:
+            return operands.element(source.value, at)
+        return operands.read(source, operands.whole(source), at)
     for node in group.nodes:
         if node.output in known or node is group.anchor:
             continue

@@ -107,7 +107,7 @@ class Operands:
     def read(self, stored: Stored, tensor: Placeholder, at: Sequence[Expr]) -> Expr:
         """Return the element of `tensor`, which has all of a value, at indices of the value."""
         if not stored.block:
-            return _inside(stored.value, at, tensor[tuple(at)])
+            return inside(stored.value, at, tensor[tuple(at)])
         n, c, *rest = at
         y, x = rest or (Const(0), Const(0))
         found = tensor[n, tidy(c // stored.block), y, x, tidy(c % stored.block)]
@@ -132,7 +132,7 @@ class Operands:
         return cast(self._known[key][tuple(at)], kind)
 
 
-def _inside(value: Value, at: Sequence[Expr], found: Expr) -> Expr:
+def inside(value: Value, at: Sequence[Expr], found: Expr) -> Expr:
     """Return an element, or zero beyond the last channel where blocks are padded."""
     if len(at) < 2 or limits(at[1])[1] < value.shape[1]:
         return found

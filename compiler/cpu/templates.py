@@ -107,7 +107,7 @@ def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
     """Pooling and depthwise convolution: a row of pixels, each a vector of channels."""
     body = acc.body
     assert isinstance(body, Reduce)
-    ky, kx = body.axes
+    *first, ky, kx = body.axes
     s = Schedule.of(out, tiled=False).set_scope(acc, Scope.REGISTERS)
     n, c, y, x, lane = out.axes
     cols = min(x.extent, 7 if registers(cpu) >= 32 else 2)
@@ -116,7 +116,7 @@ def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
     s = s.parallel(out, n).parallel(out, c).parallel(out, y)
     s = s.unroll(out, xi).vectorize(out, lane)
     a_n, a_c, a_y, a_x, a_lane = acc.axes
-    s = s.reorder(acc, a_n, a_c, a_y, ky, kx, a_x, a_lane)
+    s = s.reorder(acc, a_n, a_c, a_y, *first, ky, kx, a_x, a_lane)
     s = s.unroll(acc, a_x).vectorize(acc, a_lane)
     if kx.extent * cols <= MOST_UNROLLED:
         s = s.unroll(acc, kx)
