@@ -49,6 +49,17 @@ RANGES = {
 }
 """The least and greatest value of each type of integer."""
 
+BYTES = {
+    Type.INT8: 1,
+    Type.UINT8: 1,
+    Type.BOOL: 1,
+    Type.INT32: 4,
+    Type.INT64: 8,
+    Type.FLOAT32: 4,
+    Type.FLOAT64: 8,
+}
+"""Of an element in memory."""
+
 
 class AxisKind(enum.Enum):
     """Whether an axis runs over the elements of a tensor, or over what is folded into each."""

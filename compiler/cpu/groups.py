@@ -61,18 +61,23 @@ class Plan:
         The form that it is made in, then the copies of it.
     data : dict of Group to Stored
         What an anchor on images reads.
+    signed : bool
+        Whether int8 stays int8 in blocks.
     """
 
     groups: list[Group]
     stored: dict[Value, list[Stored]]
     data: dict[Group, Stored]
+    signed: bool = False
 
 
-def plan(graph: Graph, constants: Mapping[Value, NDArray[np.generic]]) -> Plan:
+def plan(
+    graph: Graph, constants: Mapping[Value, NDArray[np.generic]], *, signed: bool = False
+) -> Plan:
     """Return the groups of a graph, each value in the form that its readers want."""
     groups = _grouped(graph)
     wanted = _wanted(graph, groups, constants)
-    made = Plan([], {}, {})
+    made = Plan([], {}, {}, signed)
     for value in graph.inputs:
         made.stored[value] = [Stored(value)]
     for group in groups:
@@ -202,7 +207,7 @@ def _made(graph: Graph, group: Group, made: Plan, wanted: Wishes) -> Stored:
     on_images = anchor is not None and isinstance(anchor.op, ANCHORS)
     if on_images or (anchor is None and is_image(value) and _blocked(group, made, wishes)):
         block, halo, fill = _merged(wishes)
-        return Stored(value, block, halo, fill)
+        return Stored(value, block, halo, fill, made.signed)
     del graph
     return Stored(value)
 
@@ -223,7 +228,7 @@ def _form(made: Plan, value: Value, wish: tuple[int, Halo, float]) -> Stored:
         inside = all(a <= b for a, b in zip(halo, stored.halo, strict=True))
         if stored.block == block and inside and (not any(halo) or stored.fill == fill):
             return stored
-    copy = Stored(value, block, halo, fill)
+    copy = Stored(value, block, halo, fill, made.signed)
     made.groups.append(Group([], made.stored[value][0], [copy]))
     made.stored[value].append(copy)
     return copy

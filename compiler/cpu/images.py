@@ -97,7 +97,7 @@ def _convolution(
         return _dot(op, data, weights, operands, shape)
     if inner == outer == 1:
         return Anchor(_depthwise(op, data, weights, operands, shape), "depthwise",
-                      _correction(weights))  # fmt: skip
+                      _correction(data, weights))  # fmt: skip
     w = operands.array(weights)
 
     def weight(*at: Expr) -> Expr:
@@ -125,9 +125,9 @@ def _computed(node: Node, data: Stored, operands: Operands, shape: tuple[int, ..
     return Anchor(_direct(Conv2d(), data, counts, weight, operands, shape), "plain")
 
 
-def _correction(weights: Array) -> Array | None:
+def _correction(data: Stored, weights: Array) -> Array | None:
     """Return what makes sums with uint8, 128 more than int8, right again."""
-    if weights.dtype != np.int8:
+    if not data.biased:
         return None
     sums = weights.astype(np.int64).reshape(weights.shape[0], -1).sum(axis=1)
     return (-ZERO * sums).astype(np.int32)
@@ -181,7 +181,7 @@ def _dot(
         weight = w[o, c, ky, kx, q, lane, k]
         return total(cast(place, Type.INT32) * cast(weight, Type.INT32), over=(*axes, k))
 
-    return Anchor(compute("acc", shape, dot), "dot", _correction(weights))
+    return Anchor(compute("acc", shape, dot), "dot", _correction(data, weights))
 
 
 def _depthwise(
@@ -302,7 +302,7 @@ def _average(
 
     def term(n: Expr, c: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
         element = cast(whole[n, c, y * sy + ky, x * sx + kx, lane], Type.INT32)
-        offset = Const(ZERO + op.x_zero, Type.INT32)
+        offset = Const((ZERO if data.biased else 0) + op.x_zero, Type.INT32)
         return total(cast(element - offset, Type.FLOAT32) * scale, over=(ky, kx))
 
     return compute("acc", shape, term)

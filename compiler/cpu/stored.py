@@ -2,7 +2,8 @@
 
 An image (N, C, H, W) in blocks of 16 is (N, C / 16, H', W', 16), the halo around it included: the
 tiles of a VTA of that block, so that nothing changes its order between the two. There int8 is held
-as uint8, 128 more, which is what CPUs multiply by int8; (N, C) is an image of one pixel.
+as uint8, 128 more, which is what CPUs multiply by int8, unless it is `signed`; (N, C) is an image
+of one pixel.
 """
 
 from dataclasses import dataclass
@@ -42,17 +43,20 @@ class Stored:
         Rows and columns around each image: top, left, bottom, right.
     fill : float
         What the halo holds, in the value's own numbers.
+    signed : bool
+        Whether int8 stays int8.
     """
 
     value: Value
     block: int = 0
     halo: Halo = NO_HALO
     fill: float = 0
+    signed: bool = False
 
     @property
     def biased(self) -> bool:
         """Whether it is int8 held as uint8."""
-        return self.block > 0 and self.value.dtype is DType.INT8
+        return self.block > 0 and self.value.dtype is DType.INT8 and not self.signed
 
     @property
     def element(self) -> Type:

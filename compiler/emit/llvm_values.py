@@ -13,6 +13,7 @@ from llvmlite import ir
 
 from ..affine import Affine, affine, depends, limits
 from ..expr import (
+    BYTES,
     Axis,
     Binary,
     BinaryOp,
@@ -40,15 +41,6 @@ KINDS: dict[Type, Any] = {
     Type.INDEX: I64,
     Type.FLOAT32: ir.FloatType(),
     Type.FLOAT64: ir.DoubleType(),
-}
-BYTES = {
-    Type.INT8: 1,
-    Type.UINT8: 1,
-    Type.BOOL: 1,
-    Type.INT32: 4,
-    Type.INT64: 8,
-    Type.FLOAT32: 4,
-    Type.FLOAT64: 8,
 }
 _COMPARED = {BinaryOp.LT: "<", BinaryOp.LE: "<=", BinaryOp.EQ: "=="}
 _LIBM = {Function.ERF: "erf", Function.LOG1P: "log1p"}
