@@ -84,7 +84,7 @@ def place(schedule: Schedule) -> dict[Tensor, Placed]:
             buffer = whole(stage.tensor)
             lasts: tuple[Expr, ...] = tuple(Const(extent - 1) for extent in stage.tensor.shape)
         else:
-            buffer, lasts = _needed(stage, around, readers)
+            buffer, lasts = _needed(stage, around, readers, placed)
         nest = nest_of(stage, _sunk(schedule, stage), buffer.counts)
         placed[stage.tensor] = Placed(stage, around, buffer, lasts, nest)
     return placed
@@ -135,7 +135,10 @@ def _around(stage: Stage, placed: Mapping[Tensor, Placed]) -> tuple[Axis, ...]:
 
 
 def _needed(
-    stage: Stage, around: tuple[Axis, ...], readers: Sequence[Placed]
+    stage: Stage,
+    around: tuple[Axis, ...],
+    readers: Sequence[Placed],
+    placed: Mapping[Tensor, Placed],
 ) -> tuple[Buffer, tuple[Expr, ...]]:
     """Return the buffer for what readers read inside the loops `around`, and its last indices."""
     tensor = stage.tensor
@@ -149,7 +152,8 @@ def _needed(
                 f"but {reader.stage.tensor.name} reads it outside that loop; compute "
                 f"{reader.stage.tensor.name} inside it too, or {tensor.name} further out"
             )
-        free = [axis for axis in _variables(reader) if axis not in around]
+        shared = _together(reader, placed) if stage.scope is Scope.SHARED else ()
+        free = [axis for axis in _variables(reader) if axis not in around or axis in shared]
         for read in reads(reader.stage.body):
             if read.tensor is tensor:
                 for bounds, index in zip(found, read.indices, strict=True):
@@ -169,6 +173,17 @@ def _needed(
         counts.append(simplify((high - low) // step + 1))
     buffer = Buffer(tensor, stage.scope, tuple(origin), tuple(steps), tuple(counts), stage.copies)
     return buffer, tuple(lasts)
+
+
+def _together(reader: Placed, placed: Mapping[Tensor, Placed]) -> set[Axis]:
+    """Return the loops around a reader that threads of a block run: all of them need its data."""
+    found: set[Axis] = set()
+    here: Placed | None = reader
+    while here is not None:
+        kinds = ((loop.axis, here.stage.kind(loop.source)) for loop in here.nest.loops)
+        found.update(axis for axis, kind in kinds if kind.is_together)
+        here = placed[here.stage.attach[0]] if here.stage.attach else None
+    return found
 
 
 def _variables(reader: Placed) -> list[Axis]:

@@ -65,7 +65,7 @@ class StoreAction:
 
 @dataclass(frozen=True)
 class VectorAction:
-    """An instruction of a CPU, by its name in `emit.llvm_dots.ACTIONS`."""
+    """An instruction of a CPU or GPU, by its name in `emit.llvm_dots` or `emit.cuda_dots`."""
 
     name: str
 
@@ -92,6 +92,8 @@ class Intrinsic:
     action : Action
     in_place : Placeholder or None
         The operand that is the target itself, as it was before.
+    anywhere : bool
+        Whether a tile's elements may lie anywhere, those along its last axis beside each other.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Intrinsic:
     unit: Unit
     action: Action
     in_place: Placeholder | None = None
+    anywhere: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}: {self.tensor.name} = {self.tensor.body}"

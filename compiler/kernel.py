@@ -67,7 +67,7 @@ def depth(scope: Scope, config: Config) -> int:
             return config.wgt_depth
         case Scope.ACC:
             return config.acc_depth
-        case Scope.DRAM | Scope.REGISTERS:
+        case _:
             raise ScheduleError(
                 f"{scope.value} is no memory of VTA's; it holds no buffers of tiles"
             )

@@ -88,7 +88,7 @@ class Match:
     ----------
     intrinsic : Intrinsic
     tile : tuple of Axis
-        The block's loops that the instruction runs itself, inside a tile.
+        The block's loops that the instruction runs itself, in the order of the intrinsic's axes.
     operands : tuple of Read
         What of the block stands for each of the intrinsic's tensors.
     immediate : int or None

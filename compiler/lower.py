@@ -24,7 +24,15 @@ from .nests import Loop
 from .schedule import LoopKind, Schedule, Scope, Stage, placeholders
 from .walk import rewrite
 
-_ORDER = {Scope.WGT: 0, Scope.INP: 1, Scope.ACC: 2, Scope.REGISTERS: 2, Scope.DRAM: 3}
+_ORDER = {
+    Scope.WGT: 0,
+    Scope.INP: 1,
+    Scope.SHARED: 1,
+    Scope.ACC: 2,
+    Scope.REGISTERS: 2,
+    Scope.FRAGMENT: 2,
+    Scope.DRAM: 3,
+}
 
 
 def lower(schedule: Schedule) -> Program:

@@ -34,13 +34,19 @@ class ScheduleError(ValueError):
 
 
 class Scope(enum.Enum):
-    """Where a tensor is kept."""
+    """Where a tensor is kept: VTA's memories, and registers.
+
+    SHARED is what the threads of a GPU's block share; a FRAGMENT is tiles in the registers of a
+    warp, each thread having some of the elements.
+    """
 
     DRAM = "DRAM"
     INP = "INP"
     WGT = "WGT"
     ACC = "ACC"
     REGISTERS = "REG"
+    SHARED = "SHARED"
+    FRAGMENT = "FRAG"
 
 
 class LoopKind(enum.Enum):
@@ -51,6 +57,15 @@ class LoopKind(enum.Enum):
     VTHREAD = "vthread"
     VECTORIZED = "vectorized"
     PARALLEL = "parallel"
+    GRID = "grid"
+    THREAD = "thread"
+    WARP = "warp"
+    LANE = "lane"
+
+    @property
+    def is_together(self) -> bool:
+        """Whether its iterations are threads of one block of a GPU, which share memory."""
+        return self in (LoopKind.THREAD, LoopKind.WARP, LoopKind.LANE)
 
 
 @dataclass(frozen=True)
@@ -284,6 +299,15 @@ class Schedule:
     def parallel(self, tensor: Tensor, axis: Axis) -> "Schedule":
         """Let threads share the iterations of an outermost loop."""
         return self._marked(tensor, axis, LoopKind.PARALLEL)
+
+    def bind(self, tensor: Tensor, axis: Axis, kind: LoopKind) -> "Schedule":
+        """Let a GPU run the iterations of a loop side by side.
+
+        `GRID` gives them to blocks of threads, `THREAD` to the threads of a block, `WARP` to its
+        warps and `LANE` to the threads of a warp. Loops of a kind directly inside each other are
+        one: for i in 4 (thread): for j in 32 (thread) takes 128 threads.
+        """
+        return self._marked(tensor, axis, kind)
 
     def tensorize(self, tensor: Tensor, axis: Axis, intrinsic: "Intrinsic") -> "Schedule":
         """Say that a loop and all inside it are one step of an instruction.

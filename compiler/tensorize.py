@@ -103,7 +103,9 @@ class _Unifier:
             raise self.fail(f"it cannot leave out where {block.guard} fails")
         self.whole_tiles()
         operands = tuple(self.operands[tensor] for tensor in intrinsic.operands)
-        return Match(intrinsic, tuple(self.axes.values()), operands, self.immediate, self.inside)
+        order = (*intrinsic.tensor.axes, *_reduced(intrinsic))
+        tile = tuple(self.axes[axis] for axis in order if axis in self.axes)
+        return Match(intrinsic, tile, operands, self.immediate, self.inside)
 
     def unify(self, pattern: Expr, value: Expr) -> None:
         match pattern, value:
@@ -170,6 +172,9 @@ class _Unifier:
     def indices(self, pattern: Tensor, mine: Sequence[Expr], read: Read) -> None:
         """Unify the indices inside a tile: the last of the read's."""
         outside = max(0, len(read.indices) - len(mine))
+        if self.intrinsic.anywhere:
+            self.scattered(mine, read.indices[outside:], read)
+            return
         if read.tensor.shape[outside:] != pattern.shape:
             raise self.fail(
                 f"tiles of {read.tensor.name} are {read.tensor.shape[outside:]} and of its "
@@ -190,6 +195,29 @@ class _Unifier:
                 raise self.fail(f"{read} has {index} where it must have {self.axes[axis]}")
         self.depth += 1
 
+    def scattered(self, mine: Sequence[Expr], theirs: Sequence[Expr], read: Read) -> None:
+        """Unify indices where only the last one must go along the tile in steps of one."""
+        extents = dict(self.block.loops)
+        wanted = self.block.wanted
+        inner = extents if wanted is None else wanted.inner
+        for place, (axis, index) in enumerate(zip(mine, theirs, strict=True)):
+            assert isinstance(axis, Axis)
+            known = self.axes.get(axis)
+            moving = [
+                a for a in extents if a in inner and depends(index, [a]) and a.extent == axis.extent
+            ]
+            chosen = known or next((a for a in moving if a not in self.axes.values()), None)
+            if chosen is None or chosen not in moving:
+                raise self.fail(f"{read} does not move along {axis.name}, by {index}")
+            parts = affine(index).split([chosen])
+            last = place == len(mine) - 1
+            if last and (parts is None or parts[1].get(chosen) != 1):
+                raise self.fail(f"{read} moves by {index}, not by one along {chosen.name}")
+            if extents[chosen] != Const(axis.extent):
+                raise self.fail(f"{chosen} runs {extents[chosen]} times, not {axis.extent}")
+            self.axes[axis] = chosen
+        self.depth += 1
+
     def whole_tiles(self) -> None:
         """Check that the other loops move from tile to tile, in steps that do not vary."""
         block, tile = self.block, list(self.axes.values())
@@ -197,7 +225,7 @@ class _Unifier:
             raise self.fail("one loop would run along two axes of a tile")
         loops = [axis for axis, _ in block.loops]
         moved = [(self.intrinsic.tensor, block.target), *self.operands.items()]
-        for pattern, read in moved:
+        for pattern, read in moved if not self.intrinsic.anywhere else ():
             for index in read.indices[: len(read.indices) - len(pattern.shape)]:
                 parts = affine(index).split(loops)
                 if parts is None:
@@ -225,6 +253,11 @@ def _update_form(intrinsic: Intrinsic) -> tuple[BinaryOp | None, Expr]:
             return op, b
         case body:
             return None, body
+
+
+def _reduced(intrinsic: Intrinsic) -> tuple[Axis, ...]:
+    body = intrinsic.tensor.body
+    return body.axes if isinstance(body, Reduce) else ()
 
 
 def _action(update: BinaryOp | None) -> str:
