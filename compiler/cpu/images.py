@@ -48,16 +48,19 @@ class Anchor:
         What is to be added to each channel's sums.
     finish : function or None
         The operator's result as a function of a sum, where it is not the sum.
+    place : tuple of Expr or None
+        Where the sum of an element is, if not at the element's own indices.
     """
 
     acc: Compute
     kind: str
     correction: Array | None = None
     finish: Callable[[Expr], Expr] | None = None
+    place: tuple[Expr, ...] | None = None
 
     def result(self, at: Sequence[Expr]) -> Expr:
         """Return the operator's result, without the correction."""
-        found = self.acc[tuple(at)]
+        found = self.acc[self.place or tuple(at)]
         return found if self.finish is None else self.finish(found)
 
 

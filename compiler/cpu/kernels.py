@@ -3,14 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...runtime.native.jit import Cpu
 from ..expr import (
-    Binary,
-    BinaryOp,
     Compute,
-    Expr,
     Tensor,
     compute,
     constant,
@@ -18,15 +13,13 @@ from ..expr import (
 from ..graph import Value
 from ..loops import Program
 from ..lower import lower
-from ..ops.elementwise import Add, ShiftRight
-from ..passes.fold import along_channels
 from ..schedule import Schedule
 from ..tensorize import tensorize
-from .elementwise import express
+from .bodies import on_blocks, row_by_row
 from .groups import Group, Plan
-from .images import Anchor, anchored
-from .operands import Array, Operands, View, biased, inside
-from .plain import computed, plain
+from .images import anchored
+from .operands import Array, Operands, View
+from .plain import computed
 from .stored import Stored
 from .templates import dots, elements, rows, windows
 
@@ -58,7 +51,7 @@ def kernels(group: Group, made: Plan, constants: dict[Value, Array], cpu: Cpu) -
     operands = Operands(made.stored, constants)
     out, schedule = _scheduled(group, made, operands, result, cpu)
     operands.out(out, result)
-    return [*_halo(result), _kernel(schedule, operands)]
+    return [*halo(result), _kernel(schedule, operands)]
 
 
 def _kernel(schedule: Schedule, operands: Operands) -> Kernel:
@@ -72,12 +65,12 @@ def _scheduled(
     group: Group, made: Plan, operands: Operands, result: Stored, cpu: Cpu
 ) -> tuple[Compute, Schedule]:
     if not result.block:
-        out = _row_by_row(group, operands)
+        out = row_by_row(group, operands)
         return out, rows(out)
     anchor = None
     if group in made.data and group.anchor is not None:
         anchor = anchored(group.anchor, made.data[group], operands, result.inner)
-    out = _on_blocks(group, anchor, operands, result)
+    out = compute("out", result.inner, on_blocks(group, anchor, operands, result))
     if anchor is None:
         across = any(not view.stored.block for view in operands.views.values())
         return out, elements(out, across=across)
@@ -86,89 +79,7 @@ def _scheduled(
     return out, windows(out, anchor.acc, cpu)
 
 
-def _row_by_row(group: Group, operands: Operands) -> Compute:
-    """Return the result of a group that lies row by row."""
-    anchor = group.anchor
-    if anchor is not None:
-        return plain(anchor, operands)
-    shape = group.output.shape
-
-    def element(*at: Expr) -> Expr:
-        return _chain(group, at, operands, {}, block=0)
-
-    return compute("out", shape, element)
-
-
-def _on_blocks(group: Group, anchor: Anchor | None, operands: Operands, result: Stored) -> Compute:
-    """Return the result of a group that lies in blocks of channels, (N, CB, H, W, block)."""
-    block = result.block
-
-    def element(n: Expr, c: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
-        at = (n, c * block + lane, y, x)[: len(group.output.shape)]
-        known: dict[Value, Expr] = {}
-        if anchor is not None:
-            found = anchor.result((n, c, y, x, lane))
-            value, more = _corrected(group, anchor, operands)
-            if more is not None:
-                padded = np.zeros(result.inner[1] * block, np.int32)
-                padded[: more.size] = more
-                tensor = operands.array(padded.reshape(-1, block), "b")
-                found = Binary(BinaryOp.ADD, found, tensor[c, lane])
-            known[value] = found
-        last = _chain(group, at, operands, known, block=block)
-        if result.element.is_float:  # what pads the last block is multiplied by zeros later
-            last = inside(group.output, at, last)
-        return biased(last) if result.biased else last
-
-    return compute("out", result.inner, element)
-
-
-def _corrected(group: Group, anchor: Anchor, operands: Operands) -> tuple[Value, Array | None]:
-    """Return what is to be added to an anchor's result, and the value that it is then.
-
-    A constant that the next node adds to each channel goes into the correction.
-    """
-    first, correction = group.nodes[0].output, anchor.correction
-    following = group.nodes[1] if len(group.nodes) > 1 else None
-    if correction is None or following is None or not isinstance(following.op, Add):
-        return first, correction
-    more = operands.constants.get(following.inputs[1])
-    along = None if more is None else along_channels(more, first)
-    if along is None or following.inputs[0] is not first:
-        return first, correction
-    return following.output, np.add(correction, along, dtype=np.int32)
-
-
-def _chain(
-    group: Group, at: Sequence[Expr], operands: Operands, known: dict[Value, Expr], *, block: int
-) -> Expr:
-    """Return the element of a group's result, its nodes' expressions put into each other."""
-    source = group.source
-    if source is not None:
-        if source.value in operands.constants:
-            return operands.element(source.value, at)
-        return operands.read(source, operands.whole(source), at)
-    for node in group.nodes:
-        if node.output in known or node is group.anchor:
-            continue
-        shift = isinstance(node.op, ShiftRight)
-
-        def element(
-            value: Value,
-            indices: Sequence[Expr],
-            shift: bool = shift,
-            second: Value = node.inputs[-1],
-        ) -> Expr:
-            if value in known:
-                return known[value]
-            counts = shift and value is second
-            return operands.element(value, indices, block=block, shift=counts)
-
-        known[node.output] = express(node, at, element)
-    return known[group.output]
-
-
-def _halo(result: Stored) -> list[Kernel]:
+def halo(result: Stored) -> list[Kernel]:
     """Return what fills the halo around an image."""
     if not any(result.halo):
         return []

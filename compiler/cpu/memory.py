@@ -77,8 +77,15 @@ def outputs(graph: Graph, made: Plan) -> dict[Value, Stored]:
     return found
 
 
-def placed(graph: Graph, made: Plan, steps: Steps, results: Mapping[Value, Stored]) -> Memory:
-    """Give every value a place in the arena, where others may lie when nobody reads it."""
+def placed(
+    graph: Graph,
+    made: Plan,
+    steps: Steps,
+    results: Mapping[Value, Stored],
+    *,
+    reused: bool = True,
+) -> Memory:
+    """Give every value a place in the arena, if `reused` where others lay that nobody reads."""
     first: dict[Stored, int] = {}
     last: dict[Stored, int] = {}
     for value in graph.inputs:
@@ -106,9 +113,8 @@ def placed(graph: Graph, made: Plan, steps: Steps, results: Mapping[Value, Store
                 size *= extent
             memory.scratch[tensor] = heap.allocate(size, align=ALIGN)
             taken.append(memory.scratch[tensor])
-        for stored in (s for s in last if last[s] == position):
-            heap.release(memory.offsets[stored])
-        for offset in taken:
+        gone = [memory.offsets[stored] for stored in last if last[stored] == position]
+        for offset in (*gone, *taken) if reused else ():
             heap.release(offset)
     memory.arena_bytes = -(-heap.high_water // ALIGN) * ALIGN
     return memory

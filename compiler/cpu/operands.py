@@ -12,7 +12,6 @@ from ..expr import (
     Binary,
     BinaryOp,
     Cast,
-    Compute,
     Const,
     Expr,
     Placeholder,
@@ -72,7 +71,7 @@ class Operands:
         self.views[tensor] = View(stored, begin, tuple(strides))
         return tensor
 
-    def out(self, tensor: Compute, stored: Stored) -> None:
+    def out(self, tensor: Tensor, stored: Stored) -> None:
         """Say where a kernel's result lies."""
         self.views[tensor] = View(stored, stored.begin(), stored.strides)
 

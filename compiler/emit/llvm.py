@@ -51,7 +51,8 @@ def emit(module: Any, name: str, program: Program, strides: Mapping[Tensor, Stri
     function.attributes.add("nounwind")
     for argument in function.args[:-2]:
         argument.add_attribute("noalias")
-    writer = _Writer(function)
+    writer = Writer(function, Values)
+    writer.thread, writer.threads = function.args[-2:]
     for buffer, pointer in zip(program.tensors, function.args, strict=False):
         steps = strides.get(buffer.tensor, dense(buffer.shape))
         writer.values.places[buffer] = pointer, steps
@@ -78,13 +79,18 @@ def _is_shared(body: Body) -> bool:
     return all(isinstance(one, For) and one.kind is LoopKind.PARALLEL for one in loops)
 
 
-class _Writer:
-    def __init__(self, function: Any) -> None:
+class Writer:
+    """Writes a loop program's statements into a function, as one of several threads runs them."""
+
+    actions = ACTIONS
+
+    def __init__(self, function: Any, values: type[Values]) -> None:
         self.function = function
         self.entry = function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
-        self.values = Values(self.b)
-        self.thread, self.threads = function.args[-2:]
+        self.values = values(self.b)
+        self.thread: Any = None
+        self.threads: Any = None
 
     def body(self, body: Body) -> None:
         for statement in body:
@@ -273,8 +279,7 @@ class _Writer:
         if block.match is not None:
             action = block.match.intrinsic.action
             assert isinstance(action, VectorAction), f"{action} is no instruction of a CPU"
-            self.values.env |= dict.fromkeys(block.match.tile, 0)
-            ACTIONS[action.name](self.values, block.target, block.match.operands)
+            self.actions[action.name](self.values, block.target, block.match)
             return
         value = self.values.value(block.value)
         if block.update is not None:

@@ -2,12 +2,13 @@
 # pyright: basic
 # (llvmlite has no types)
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
 from ..expr import Read, Type
+from ..loops import Match
 from .llvm_values import I8, I32, Values, intrinsic, splat
 
 LANES = 16
@@ -17,20 +18,20 @@ _WIDE = ir.VectorType(I32, LANES)
 _BYTES = ir.VectorType(I8, 4 * LANES)
 
 
-def _fma(values: Values, target: Read, operands: Sequence[Read]) -> None:
+def _fma(values: Values, target: Read, match: Match) -> None:
     """acc[lane] += x * w[lane] in float32, rounded once."""
     b = values.builder
-    x, w, acc = (values.pointer(read)[0] for read in (*operands, target))
+    x, w, acc = _pointers(values, target, match)
     one = splat(b, values.load(x, Type.FLOAT32), LANES)
     row = values.load(w, Type.FLOAT32, LANES)
     held = values.load(acc, Type.FLOAT32, LANES)
     b.store(intrinsic(b, "llvm.fma", [one, row, held]), acc, align=4)
 
 
-def _vpdpbusd(values: Values, target: Read, operands: Sequence[Read]) -> None:
+def _vpdpbusd(values: Values, target: Read, match: Match) -> None:
     """acc[lane] += x[0] * w[lane, 0] + ... + x[3] * w[lane, 3], x of uint8 and w of int8."""
     b = values.builder
-    x, w, acc = (values.pointer(read)[0] for read in (*operands, target))
+    x, w, acc = _pointers(values, target, match)
     four = splat(b, b.load(x, align=1, typ=I32), LANES)
     rows = b.load(w, align=1, typ=_BYTES)
     held = b.load(acc, align=4, typ=_WIDE)
@@ -41,10 +42,10 @@ def _vpdpbusd(values: Values, target: Read, operands: Sequence[Read]) -> None:
     b.store(b.call(callee, [held, b.bitcast(four, _BYTES), rows]), acc, align=4)
 
 
-def _pairs(values: Values, target: Read, operands: Sequence[Read]) -> None:
+def _pairs(values: Values, target: Read, match: Match) -> None:
     """The same in steps that every CPU has; x86 multiplies pairs of 16 bits and adds them."""
     b = values.builder
-    x, w, acc = (values.pointer(read)[0] for read in (*operands, target))
+    x, w, acc = _pointers(values, target, match)
     four = b.load(x, align=1, typ=I32)
     wide = ir.VectorType(ir.IntType(16), 4 * LANES)
     left = b.zext(b.bitcast(splat(b, four, LANES), _BYTES), wide)
@@ -57,6 +58,12 @@ def _pairs(values: Values, target: Read, operands: Sequence[Read]) -> None:
     b.store(b.add(held, fours), acc, align=4)
 
 
+def _pointers(values: Values, target: Read, match: Match) -> list[Any]:
+    """Return the first elements of the operands' tiles and of the target's."""
+    values.env |= dict.fromkeys(match.tile, 0)
+    return [values.pointer(read)[0] for read in (*match.operands, target)]
+
+
 def _every(b: Any, vector: Any, step: int, first: int) -> Any:
     """Return every `step`-th element."""
     places = range(first, vector.type.count, step)
@@ -67,9 +74,9 @@ def _every(b: Any, vector: Any, step: int, first: int) -> Any:
     )
 
 
-ACTIONS: dict[str, Callable[[Values, Read, Sequence[Read]], None]] = {
+ACTIONS: dict[str, Callable[[Values, Read, Match], None]] = {
     "fma": _fma,
     "vpdpbusd": _vpdpbusd,
     "pairs": _pairs,
 }
-"""What writes each instruction: for a target and operands, at the first element of their tiles."""
+"""What writes each instruction: for a target and what tensorize found."""

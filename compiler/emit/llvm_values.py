@@ -43,7 +43,6 @@ KINDS: dict[Type, Any] = {
     Type.FLOAT64: ir.DoubleType(),
 }
 _COMPARED = {BinaryOp.LT: "<", BinaryOp.LE: "<=", BinaryOp.EQ: "=="}
-_LIBM = {Function.ERF: "erf", Function.LOG1P: "log1p"}
 _INTRINSIC = {
     Function.ABS: "fabs",
     Function.ROUND: "rint",
@@ -62,6 +61,9 @@ class Values:
     places : dict of Tensor to (IR pointer, tuple of int)
         The first element of each buffer, and the elements from one index to the next on each axis.
     """
+
+    library = {Function.ERF: "erf", Function.LOG1P: "log1p"}  # noqa: RUF012 (never changed)
+    """Functions that are no instructions, and what they are called for float64."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
@@ -348,8 +350,8 @@ class Values:
     def _call(self, function: Function, operands: Sequence[Any]) -> Any:
         if any(isinstance(operand.type, ir.VectorType) for operand in operands):
             operands = [self.wide(operand) for operand in operands]
-        if function in _LIBM:
-            return self._library(_LIBM[function], operands)
+        if function in self.library:
+            return self._library(self.library[function], operands)
         name = f"llvm.{_INTRINSIC.get(function, function.value)}"
         return intrinsic(self.builder, name, operands)
 
