@@ -48,7 +48,7 @@ class _Writer:
         graph = self.graph
         arrays: dict[Value, Array] = dict(graph.constants)
         made = plan(graph, arrays)
-        results = outputs(graph, made)
+        results = outputs(graph.outputs, made)
         steps = [(group, kernels(group, made, arrays, self.cpu)) for group in made.groups]
         memory = self.memory = placed(graph, made, steps, results)
         self.module = ir.Module("network")

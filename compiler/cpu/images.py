@@ -29,6 +29,7 @@ from ..graph import DType, Node
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.qlinear import QLinearAveragePool
+from .groups import is_dot
 from .intrinsics import DOT
 from .operands import Array, Operands, unbiased
 from .stored import BLOCK, ZERO, Stored, image
@@ -70,7 +71,7 @@ def anchored(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...
                 return _computed(node, data, operands, shape)
             if isinstance(node.op, Dense):
                 return _dense(data, weights, operands, shape)
-            return _convolution(node.op, data, weights, operands, shape)
+            return _convolution(node, node.op, data, weights, operands, shape)
         case MaxPool2d() as op:
             finish = unbiased if data.biased else None
             return Anchor(_max_pool(op, data, operands, shape), "pool", None, finish)
@@ -89,11 +90,11 @@ def _dense(data: Stored, weights: Array, operands: Operands, shape: tuple[int, .
 
 
 def _convolution(
-    op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
+    node: Node, op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
 ) -> Anchor:
     channels, outputs = image(data.value.shape)[1], weights.shape[0]
     inner, outer = channels // op.groups, outputs // op.groups
-    if op.groups == 1 or (inner % BLOCK == 0 and outer % BLOCK == 0):
+    if is_dot(node, data.value, operands.constants):
         return _dot(op, data, weights, operands, shape)
     if inner == outer == 1:
         return Anchor(_depthwise(op, data, weights, operands, shape), "depthwise",

@@ -26,7 +26,7 @@ from .elementwise import express
 from .groups import Group, Plan
 from .images import Anchor, anchored
 from .operands import Array, Operands, View, biased, inside
-from .plain import computed, plain
+from .plain import computed, moved, plain
 from .stored import Stored
 from .templates import dots, elements, rows, windows
 
@@ -55,7 +55,7 @@ class Kernel:
 def kernels(group: Group, made: Plan, constants: dict[Value, Array], cpu: Cpu) -> list[Kernel]:
     """Return what computes a group: first the halo around its result, then the result."""
     (result,) = group.results
-    operands = Operands(made.stored, constants)
+    operands = Operands(made.before(group), constants)
     out, schedule = _scheduled(group, made, operands, result, cpu)
     operands.out(out, result)
     return [*_halo(result), _kernel(schedule, operands)]
@@ -77,6 +77,9 @@ def _scheduled(
     anchor = None
     if group in made.data and group.anchor is not None:
         anchor = anchored(group.anchor, made.data[group], operands, result.inner)
+    if anchor is None and group.anchor is not None:
+        out = moved(group.anchor, operands, result)
+        return out, elements(out, across=False)
     out = _on_blocks(group, anchor, operands, result)
     if anchor is None:
         across = any(not view.stored.block for view in operands.views.values())
@@ -103,11 +106,12 @@ def _on_blocks(group: Group, anchor: Anchor | None, operands: Operands, result: 
     """Return the result of a group that lies in blocks of channels, (N, CB, H, W, block)."""
     block = result.block
 
-    def element(n: Expr, c: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
-        at = (n, c * block + lane, y, x)[: len(group.output.shape)]
+    def element(*place: Expr) -> Expr:
+        at = result.indices(place)
         known: dict[Value, Expr] = {}
         if anchor is not None:
-            found = anchor.result((n, c, y, x, lane))
+            _, c, _, _, lane = place
+            found = anchor.result(place)
             value, more = _corrected(group, anchor, operands)
             if more is not None:
                 padded = np.zeros(result.inner[1] * block, np.int32)
@@ -117,7 +121,7 @@ def _on_blocks(group: Group, anchor: Anchor | None, operands: Operands, result: 
             known[value] = found
         last = _chain(group, at, operands, known, block=block)
         if result.element.is_float:  # what pads the last block is multiplied by zeros later
-            last = inside(group.output, at, last)
+            last = inside(at, group.output.shape[1:2], last)
         return biased(last) if result.biased else last
 
     return compute("out", result.inner, element)
@@ -169,8 +173,8 @@ def _chain(
 
 
 def _halo(result: Stored) -> list[Kernel]:
-    """Return what fills the halo around an image."""
-    if not any(result.halo):
+    """Return what fills the halo around an image; in an accelerator's memory it is there."""
+    if not any(result.halo) or result.place is not None:
         return []
     top, left, bottom, right = result.halo
     n, blocks, high, wide, block = result.shape

@@ -61,19 +61,16 @@ class Memory:
         return NativeArray(value.name, value.dtype.value, value.shape, self.offsets[stored])
 
 
-def outputs(graph: Graph, made: Plan) -> dict[Value, Stored]:
-    """Return where each output lies row by row, adding copies where it does not yet."""
+def outputs(values: Sequence[Value], made: Plan) -> dict[Value, Stored]:
+    """Return where each of the values lies row by row, adding copies where it does not yet."""
     found: dict[Value, Stored] = {}
-    for value in graph.outputs:
+    for value in values:
         known = [s for s in made.stored.get(value, ()) if not s.block]
         if known:
             found[value] = known[0]
             continue
-        copy = Stored(value)
-        source = made.stored.setdefault(value, [])
-        made.groups.append(Group([], source[0] if source else Stored(value), [copy]))
-        source.append(copy)
-        found[value] = copy
+        found[value] = Stored(value)
+        made.copy(value, found[value])
     return found
 
 
