@@ -238,7 +238,7 @@ def _direct(
         output = minimum(o * BLOCK + lane, outputs - 1)
         channel = output // outer * inner + c
         place = x[n, channel // block, y * sy + ky * dy, x_ * sx + kx * dx, channel % block]
-        value = cast(unbiased(place), kind) if data.biased else place
+        value = cast(unbiased(place) if data.biased else place, kind)
         return total(value * cast(weight(output, c, ky, kx), kind), over=(c, ky, kx))
 
     return compute("acc", shape, element)

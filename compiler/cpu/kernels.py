@@ -150,7 +150,7 @@ def _chain(
     source = group.source
     if source is not None:
         if source.value in operands.constants:
-            return operands.element(source.value, at)
+            return operands.element(source.value, at, block=block)
         return operands.read(source, operands.whole(source), at)
     for node in group.nodes:
         if node.output in known or node is group.anchor:

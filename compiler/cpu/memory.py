@@ -50,11 +50,13 @@ class Memory:
         return self._placed[data]
 
     def place(self, kernel: Kernel, tensor: Tensor) -> int:
-        """Return the offset in the arena at which a kernel's tensor begins."""
+        """Return where a kernel's tensor begins: in the arena, or in another device's memory."""
         if tensor in self.scratch:
             return self.scratch[tensor]
         view = kernel.views[tensor]
-        return self.offsets[view.stored] + view.begin * BYTES[view.stored.element]
+        place = view.stored.place
+        base = self.offsets[view.stored] if place is None else place
+        return base + view.begin * BYTES[view.stored.element]
 
     def array(self, value: Value, stored: Stored) -> NativeArray:
         """Return what a user finds where a value lies."""
@@ -74,23 +76,29 @@ def outputs(values: Sequence[Value], made: Plan) -> dict[Value, Stored]:
     return found
 
 
-def placed(graph: Graph, made: Plan, steps: Steps, results: Mapping[Value, Stored]) -> Memory:
-    """Give every value a place in the arena, where others may lie when nobody reads it."""
+def placed(
+    graph: Graph, made: Plan, steps: Steps, results: Mapping[Value, Stored], *, shared: bool = False
+) -> Memory:
+    """Give every value a place in the arena, where others may lie when nobody reads it.
+
+    `shared` is whether the arena begins with the address of another device's memory.
+    """
     first: dict[Stored, int] = {}
     last: dict[Stored, int] = {}
     for value in graph.inputs:
         first[made.stored[value][0]] = -1
     for position, (_, kernels) in enumerate(steps):
         for kernel in kernels:
-            for view in kernel.views.values():
-                first.setdefault(view.stored, position)
-                last[view.stored] = position
+            for stored in (view.stored for view in kernel.views.values()):
+                if stored.place is None:
+                    first.setdefault(stored, position)
+                    last[stored] = position
     for stored in results.values():
         first.setdefault(stored, len(steps))
         last[stored] = len(steps)
     for value in graph.inputs:  # they stay what they are, for the next run
         last[made.stored[value][0]] = len(steps)
-    heap = Heap(0, ADDRESSES)
+    heap = Heap(ALIGN if shared else 0, ADDRESSES)
     memory = Memory()
     for position in range(-1, len(steps) + 1):
         for stored in (s for s in first if first[s] == position):
