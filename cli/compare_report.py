@@ -50,14 +50,16 @@ class Standing:
     """How a rival did: seconds of an inference.
 
     `loops` is how many of them a sample is the mean of. `relative` is how many times as long it
-    takes as the reference, over rounds. `cosine` compares its outputs with those of ONNX Runtime on
-    the model as given, where that took part.
+    takes as our own code of the same arithmetic, over rounds; where there is none, as our own code
+    or else the fastest. `cosine` compares its outputs with those of ONNX Runtime on the model as
+    given, where that took part.
     """
 
     key: str
     name: str
     arithmetic: str
     detail: dict[str, str]
+    ours: bool
     exact: bool
     figure: Figure
     samples: list[float]
@@ -67,10 +69,42 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Match:
+    """Our own code against the fastest of the same arithmetic that is not ours, if there is one.
+
+    Without a subject it is VTA's match, against the fastest of all.
+    """
+
+    subject: Standing | None
+    opponent: Standing | None
+
+    @property
+    def reference(self) -> Standing | None:
+        """What VTA is set against."""
+        return self.subject or self.opponent
+
+    @property
+    def ratio(self) -> Figure | None:
+        """How many times as fast the subject is as the opponent, over rounds."""
+        if self.subject is None or self.opponent is None:
+            return None
+        return ratio(self.opponent.samples, self.subject.samples)
+
+    def document(self) -> dict[str, object]:
+        """Return it for the JSON document, standings by their keys."""
+        return {
+            "subject": self.subject.key if self.subject else None,
+            "opponent": self.opponent.key if self.opponent else None,
+            "ratio": asdict(self.ratio) if self.ratio else None,
+        }
+
+
+@dataclass(frozen=True)
 class Row:
     """A layer's cost; an empty name is what belongs to none.
 
-    `vta_seconds` are those of the cycles and those of the host together. `seconds` are by rival.
+    `vta_seconds` are those of the cycles and those of the host together. `seconds` are by rival;
+    `ratios` are one for each match, None where a side takes no time for the layer.
     """
 
     name: str
@@ -81,7 +115,7 @@ class Row:
     host_seconds: float
     vta_seconds: float
     seconds: dict[str, float]
-    ratio: float | None
+    ratios: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +124,9 @@ class Comparison:
 
     Attributes
     ----------
-    subject, opponent : Standing or None
-        What the verdict is about: our own code, and the fastest that is not ours. Ratios say how
-        many times as fast the subject is as the opponent, or VTA where there is no subject.
+    matches : tuple of Match
+        What the verdict is about. Ratios say how many times as fast a subject is as its opponent,
+        or VTA where there is no subject.
     differing : tuple of str
         Rivals whose outputs should be VTA's, bit for bit, and are not.
     rejected, busy : int
@@ -103,8 +137,7 @@ class Comparison:
     vta: VtaCost
     rows: tuple[Row, ...]
     standings: tuple[Standing, ...]
-    subject: Standing | None
-    opponent: Standing | None
+    matches: tuple[Match, ...]
     missing: tuple[Missing, ...]
     differing: tuple[str, ...]
     rounds: int
@@ -122,11 +155,9 @@ class Comparison:
         return self.cycle_seconds + self.vta.host_seconds
 
     @property
-    def ratio(self) -> Figure | None:
-        """How many times as fast the subject is as the opponent, over rounds."""
-        if self.subject is None or self.opponent is None:
-            return None
-        return ratio(self.opponent.samples, self.subject.samples)
+    def reference(self) -> Standing | None:
+        """What VTA's time is set against: our own code, or the fastest of others."""
+        return self.matches[0].reference if self.matches else None
 
     def document(self) -> dict[str, object]:
         """Return the JSON document; times in seconds, unrounded."""
@@ -148,9 +179,7 @@ class Comparison:
             },
             "rivals": [_plain(standing) for standing in self.standings],
             "missing": [asdict(one) for one in self.missing],
-            "subject": self.subject.key if self.subject else None,
-            "opponent": self.opponent.key if self.opponent else None,
-            "ratio": asdict(self.ratio) if self.ratio else None,
+            "matches": [match.document() for match in self.matches],
             "checked": {
                 "against": "VTA",
                 "equal": not self.differing,
@@ -179,10 +208,7 @@ def comparison(
     """Ask rivals for their layers and outputs, and put everything together."""
     seconds = measured.seconds
     medians = {rival.key: figure(seconds[rival.key]).median for rival in rivals}
-    ours = next((rival.key for rival in rivals if rival.exact), None)
-    others = (rival.key for rival in rivals if not rival.exact)
-    theirs = min(others, key=medians.__getitem__, default=None)
-    reference = ours or theirs
+    references = _references(rivals, medians)
     expected = next((rival.outputs() for rival in rivals if rival.key == "ort"), None)
     standings = {
         rival.key: Standing(
@@ -190,15 +216,17 @@ def comparison(
             name=rival.name,
             arithmetic=rival.arithmetic,
             detail=dict(rival.detail),
+            ours=rival.ours,
             exact=rival.exact,
             figure=figure(seconds[rival.key]),
             samples=seconds[rival.key],
             loops=measured.loops[rival.key],
-            relative=ratio(seconds[rival.key], seconds[reference or rival.key]),
+            relative=ratio(seconds[rival.key], seconds[references[rival.key]]),
             cosine=finite(closeness(rival.outputs(), expected)[0]) if expected else None,
         )
-        for rival in rivals
+        for rival in _by_arithmetic(rivals)
     }
+    matches = _matches(tuple(standings.values()))
     differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, vta)]
     names = {layer.name for layer in compiled.layers}
     layers = {
@@ -207,16 +235,51 @@ def comparison(
     return Comparison(
         setting=setting,
         vta=vta,
-        rows=tuple(_rows(compiled, vta, setting.clock_mhz, layers, ours, theirs)),
+        rows=tuple(_rows(compiled, vta, setting.clock_mhz, layers, matches)),
         standings=tuple(standings.values()),
-        subject=standings.get(ours or ""),
-        opponent=standings.get(theirs or ""),
+        matches=matches,
         missing=tuple(missing),
         differing=tuple(differing),
         rounds=max(map(len, seconds.values()), default=0),
         rejected=measured.rejected,
         busy=measured.busy,
     )
+
+
+def _by_arithmetic(rivals: Sequence[Rival]) -> list[Rival]:
+    """Return rivals with those beside each other that compute in the same arithmetic."""
+    order = list(dict.fromkeys(rival.arithmetic for rival in rivals))
+    return sorted(rivals, key=lambda rival: order.index(rival.arithmetic))
+
+
+def _references(rivals: Sequence[Rival], medians: Mapping[str, float]) -> dict[str, str]:
+    """Return whom each is relative to, by keys.
+
+    Our own code of the same arithmetic, else our own, else the fastest.
+    """
+    ours = [rival for rival in rivals if rival.ours]
+    found: dict[str, str] = {}
+    for rival in rivals:
+        alike = [one for one in ours if one.arithmetic == rival.arithmetic]
+        first = next(iter([*alike, *ours]), None)
+        found[rival.key] = first.key if first else min(medians, key=medians.__getitem__)
+    return found
+
+
+def _matches(standings: Sequence[Standing]) -> tuple[Match, ...]:
+    """Return who is set against whom."""
+    ours = [one for one in standings if one.ours]
+    others = [one for one in standings if not one.ours]
+    if not ours:
+        return (Match(None, _fastest(others)),) if others else ()
+    return tuple(
+        Match(one, _fastest([other for other in others if other.arithmetic == one.arithmetic]))
+        for one in ours
+    )
+
+
+def _fastest(standings: Sequence[Standing]) -> Standing | None:
+    return min(standings, key=lambda one: one.figure.median, default=None)
 
 
 def scaled(layers: Mapping[str, float], total: float) -> dict[str, float]:
@@ -246,8 +309,7 @@ def _rows(
     vta: VtaCost,
     clock_mhz: float,
     layers: Mapping[str, Mapping[str, float]],
-    ours: str | None,
-    theirs: str | None,
+    matches: Sequence[Match],
 ) -> list[Row]:
     infos: dict[str, list[LayerInfo]] = {}
     for layer in compiled.layers:
@@ -265,8 +327,6 @@ def _rows(
         host = hosts.get(name, 0.0)
         on_vta = cycles.get(name, 0) / (clock_mhz * 1e6) + host
         seconds = {key: by_layer.get(name, 0.0) for key, by_layer in layers.items()}
-        subject = seconds[ours] if ours else on_vta
-        opponent = seconds[theirs] if theirs else 0.0
         rows.append(
             Row(
                 name=name,
@@ -277,7 +337,16 @@ def _rows(
                 host_seconds=host,
                 vta_seconds=on_vta,
                 seconds=seconds,
-                ratio=opponent / subject if opponent and subject and name else None,
+                ratios=tuple(_layer_ratio(match, seconds, on_vta, name) for match in matches),
             )
         )
     return rows
+
+
+def _layer_ratio(
+    match: Match, seconds: Mapping[str, float], on_vta: float, name: str
+) -> float | None:
+    """Return how many times as fast the subject computes a layer as the opponent."""
+    subject = seconds[match.subject.key] if match.subject else on_vta
+    opponent = seconds[match.opponent.key] if match.opponent else 0.0
+    return opponent / subject if opponent and subject and name else None
