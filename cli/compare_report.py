@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from .network import closeness, finite
 from .rivals.figures import Figure, figure, ratio
 from .rivals.rival import OTHER
@@ -227,7 +225,7 @@ def comparison(
         for rival in _by_arithmetic(rivals)
     }
     matches = _matches(tuple(standings.values()))
-    differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, vta)]
+    differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, compiled, vta)]
     names = {layer.name for layer in compiled.layers}
     layers = {
         rival.key: scaled(_known(rival.layers(), names), medians[rival.key]) for rival in rivals
@@ -299,9 +297,10 @@ def _known(costs: Mapping[str, T], names: Container[str]) -> dict[str, T]:
     return found
 
 
-def _equal(rival: Rival, vta: VtaCost) -> bool:
-    outputs = rival.outputs()
-    return all(np.array_equal(outputs[name], array) for name, array in vta.outputs.items())
+def _equal(rival: Rival, compiled: Compiled, vta: VtaCost) -> bool:
+    from ..compiler.check import check_outputs, rounded_outputs
+
+    return check_outputs(rival.outputs(), vta.outputs, rounded_outputs(compiled.graph)).equal
 
 
 def _rows(

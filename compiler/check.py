@@ -1,6 +1,6 @@
-"""Checking a run: every layer's result on the device against the NumPy evaluation of the graph."""
+"""Checking results, of layers on the device and of outputs, against the NumPy evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,26 @@ from ..runtime.host.layout import unpack_tiles
 from ..runtime.module import Array
 from ..runtime.session import RunReport, Session
 from .build import Compiled
+from .graph import DType, Graph, Value
+from .ops.elementwise import Pow, Unary
+from .ops.linear import Conv2d, Dense, MatMul
+from .ops.pool import SumPool2d
+from .ops.reduce import Reduce, Softmax
 from .reference import evaluate
+
+ROUNDED = (Conv2d, Dense, MatMul, SumPool2d, Reduce, Softmax, Unary, Pow)
+"""Operators whose float results depend on who computes them: on the order of a sum, or on whose
+`exp` it is."""
+
+FLOAT_TOLERANCE = 1e-5
+"""How far such results may be apart, as a share of the largest number of an output."""
 
 
 @dataclass(frozen=True)
 class Check:
     """Whether results are equal, and where they differ most.
 
-    `layers` are the names of the layers on VTA whose results differ, in order.
+    `layers` are the names of the layers on VTA, and of the outputs, whose results differ, in order.
     """
 
     equal: bool
@@ -54,6 +66,40 @@ def check_run(
             wrong.append(value.name)
             worst = max(worst, difference)
     return Check(not wrong, worst, tuple(wrong), compared)
+
+
+def rounded_outputs(graph: Graph) -> frozenset[str]:
+    """Return the names of the float outputs that an operator of `ROUNDED` has a part in."""
+    rounded: set[Value] = set()
+    for node in graph.nodes:
+        own = isinstance(node.op, ROUNDED) and node.outputs[0].dtype is DType.FLOAT32
+        if own or not rounded.isdisjoint(node.inputs):
+            rounded.update(node.outputs)
+    outputs = (value for value in graph.outputs if value.dtype is DType.FLOAT32)
+    return frozenset(value.name for value in outputs if value in rounded)
+
+
+def check_outputs(
+    found: Mapping[str, Array], expected: Mapping[str, Array], rounded: Collection[str] = ()
+) -> Check:
+    """Compare outputs by name: bit for bit, or within tolerance where they are rounded.
+
+    `layers` are the names of the outputs that differ, and `compared` is how many there are.
+    """
+    worst = 0.0
+    wrong: list[str] = []
+    for name, array in expected.items():
+        difference = _difference(found[name], array)
+        worst = max(worst, difference)
+        if difference > (FLOAT_TOLERANCE * _largest(array) if name in rounded else 0.0):
+            wrong.append(name)
+    return Check(not wrong, worst, tuple(wrong), len(expected))
+
+
+def _largest(array: Array) -> float:
+    """Return the largest magnitude of the finite numbers."""
+    numbers = np.abs(array.astype(np.float64))
+    return float(numbers[np.isfinite(numbers)].max(initial=0.0))
 
 
 def _difference(found: Array, expected: Array) -> float:

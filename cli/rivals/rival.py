@@ -66,7 +66,8 @@ class Rival(Protocol):
     ours : bool
         Whether it is this project's own code.
     exact : bool
-        Whether its outputs must be those of the integer network, bit for bit.
+        Whether its outputs must be those of the integer network, bit for bit; where the network
+        ends with operators in float, within their rounding.
     detail : mapping of str to str
         How it is set up: settings by name, once it is prepared.
     """

@@ -78,7 +78,8 @@ def made(
         SimpleNamespace(name=name, kind=kind, device=device, macs=macs)
         for name, kind, device, macs in LAYERS
     ]
-    compiled: Any = SimpleNamespace(layers=layers)
+    graph = SimpleNamespace(nodes=(), outputs=())
+    compiled: Any = SimpleNamespace(layers=layers, graph=graph)
     setting = Setting(
         "nets/resnet.onnx", "default", PRESETS["default"], clock_mhz, threads, machine or facts()
     )
