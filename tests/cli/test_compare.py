@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vtakit.cli import compare as command
 from vtakit.cli.main import INTERRUPTED
+from vtakit.cli.options import cpus_for
 from vtakit.cli.rivals import contest, measure, onnx_runtime, watch
 from vtakit.cli.rivals.contest import CANDIDATES, Candidate, entered
 from vtakit.cli.rivals.cpus import usable
@@ -212,9 +212,9 @@ def test_alone_vta_has_its_cycles(vtakit: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_thread_has_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vtakit.cli.rivals.cpus.usable", lambda: (4, 6, 5))
-    assert command._cpus(2) == (4, 6)
+    assert cpus_for(2) == (4, 6)
     monkeypatch.setattr("vtakit.cli.rivals.cpus.usable", lambda: ())
-    assert command._cpus(8) == (), "where an operating system cannot pin, nobody counts"
+    assert cpus_for(8) == (), "where an operating system cannot pin, nobody counts"
 
 
 @pytest.mark.parametrize(
