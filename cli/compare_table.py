@@ -25,8 +25,8 @@ SHORT = {
 }
 """What a column is called, by a rival's key."""
 
-MOST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 20, 6
-"""Characters: of a bar, of a layer's name that bars leave room for, and of one without."""
+MOST_BAR, LEAST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 4, 20, 6
+"""Characters: of a bar, at most and at least, of a layer's name that bars leave room for, and of one without."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -74,7 +74,7 @@ def widths(width: int, longest: int, others: int, bars: int) -> tuple[int, int]:
     bars : int
         In a row; each has a space before it.
     """
-    for size in range(MOST_BAR, 1, -1):
+    for size in range(MOST_BAR, LEAST_BAR - 1, -1):
         room = width - others - bars * (size + 1)
         if room >= min(longest, NAME_WITH_BARS):
             return min(longest, room), size
@@ -254,7 +254,7 @@ def _threads(found: Comparison) -> str:
 
 
 def _legend(found: Comparison) -> str:
-    text = "bars: share of the row's longest time"
+    text = "bars, where there is room: share of the row's longest time"
     described: list[str] = []
     for match in found.matches:
         if match.opponent is not None:
