@@ -75,7 +75,10 @@ def run_on_cpu(
         unit="outputs",
         seconds={"compile": compiled_after, "run": time.median},
         show=print_whole,
-        lines={"run": _words(time, threads, program.code.cpu, rows.macs)},
+        lines={
+            "run": _words(time, rows.macs),
+            "code": f"for {program.code.cpu}, on {threads} thread{'s' * (threads > 1)}",
+        },
         facts={
             "precision": precision,
             "threads": threads,
@@ -109,13 +112,13 @@ def _timed(session: NativeSession) -> Figure:
     return figure(samples[len(samples) // 6 :])
 
 
-def _words(time: Figure, threads: int, cpu: str, macs: int) -> str:
+def _words(time: Figure, macs: int) -> str:
     from .compare_words import duration, per_cent
 
     text = (
-        f"{duration(time.median)} on {threads} thread{'s' * (threads > 1)} (least "
-        f"{duration(time.least)}, spread {per_cent(time.spread)}), {1 / time.median:,.0f} a second"
+        f"{duration(time.median)} (least {duration(time.least)}, "
+        f"spread {per_cent(time.spread)}), {1 / time.median:,.0f} a second"
     )
     if macs:
         text += f", {macs / time.median / 1e9:,.1f} GMAC/s"
-    return f"{text}; code for {cpu}"
+    return text
