@@ -76,7 +76,7 @@ def run_on_cpu(
         seconds={"compile": compiled_after, "run": time.median},
         show=print_whole,
         lines={
-            "run": _words(time, rows.macs),
+            "run": _words(time),
             "code": f"for {program.code.cpu}, on {threads} thread{'s' * (threads > 1)}",
         },
         facts={
@@ -112,13 +112,10 @@ def _timed(session: NativeSession) -> Figure:
     return figure(samples[len(samples) // 6 :])
 
 
-def _words(time: Figure, macs: int) -> str:
+def _words(time: Figure) -> str:
     from .compare_words import duration, per_cent
 
-    text = (
+    return (
         f"{duration(time.median)} (least {duration(time.least)}, "
         f"spread {per_cent(time.spread)}), {1 / time.median:,.0f} a second"
     )
-    if macs:
-        text += f", {macs / time.median / 1e9:,.1f} GMAC/s"
-    return text
