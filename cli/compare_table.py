@@ -26,8 +26,8 @@ SHORT = {
 """What a column is called, by a rival's key."""
 
 MOST_BAR, LEAST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 4, 20, 6
-"""Characters: of a bar, at most and at least; of a layer's name that bars leave room for, and of one
-without."""
+"""Characters: of a bar, at most and at least; of a layer's name that bars leave room for, and of
+one without."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 

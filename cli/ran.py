@@ -112,5 +112,5 @@ class Ran:
         if not check.equal:
             return f"{text}DIFFERENT in {', '.join(check.layers)}"
         if check.max_abs_difference:
-            return f"{text}equal but for rounding, of at most {check.max_abs_difference:.2g}"
+            return f"{text}equal within {check.max_abs_difference:.2g}"
         return f"{text}equal"
