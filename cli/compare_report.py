@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from .compare_match import Match, Standing, by_arithmetic, matches_of, references_of
 from .network import closeness, finite
-from .rivals.figures import Figure, figure, ratio
+from .rivals.figures import figure, ratio
 from .rivals.rival import OTHER
 
 if TYPE_CHECKING:
@@ -41,60 +42,6 @@ class Setting:
     def network(self) -> str:
         """The network's name, for people."""
         return Path(self.model).stem
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a rival did: seconds of an inference.
-
-    `loops` is how many of them a sample is the mean of. `relative` is how many times as long it
-    takes as our own code of the same arithmetic, over rounds; where there is none, as our own code
-    or else the fastest. `cosine` compares its outputs with those of ONNX Runtime on the model as
-    given, where that took part.
-    """
-
-    key: str
-    name: str
-    arithmetic: str
-    detail: dict[str, str]
-    ours: bool
-    exact: bool
-    figure: Figure
-    samples: list[float]
-    loops: int
-    relative: Figure
-    cosine: float | None
-
-
-@dataclass(frozen=True)
-class Match:
-    """Our own code against the fastest of the same arithmetic that is not ours, if there is one.
-
-    Without a subject it is VTA's match, against the fastest of all.
-    """
-
-    subject: Standing | None
-    opponent: Standing | None
-
-    @property
-    def reference(self) -> Standing | None:
-        """What VTA is set against."""
-        return self.subject or self.opponent
-
-    @property
-    def ratio(self) -> Figure | None:
-        """How many times as fast the subject is as the opponent, over rounds."""
-        if self.subject is None or self.opponent is None:
-            return None
-        return ratio(self.opponent.samples, self.subject.samples)
-
-    def document(self) -> dict[str, object]:
-        """Return it for the JSON document, standings by their keys."""
-        return {
-            "subject": self.subject.key if self.subject else None,
-            "opponent": self.opponent.key if self.opponent else None,
-            "ratio": asdict(self.ratio) if self.ratio else None,
-        }
 
 
 @dataclass(frozen=True)
@@ -175,7 +122,7 @@ class Comparison:
                 "host_seconds": self.vta.host_seconds,
                 "seconds": self.vta_seconds,
             },
-            "rivals": [_plain(standing) for standing in self.standings],
+            "rivals": [standing.document() for standing in self.standings],
             "missing": [asdict(one) for one in self.missing],
             "matches": [match.document() for match in self.matches],
             "checked": {
@@ -186,13 +133,6 @@ class Comparison:
             "layers": [asdict(row) for row in self.rows],
             "verdict": verdict(self),
         }
-
-
-def _plain(standing: Standing) -> dict[str, object]:
-    """Return a standing with the keys of its figure beside its own."""
-    plain = asdict(standing)
-    own = plain.pop("figure")
-    return {**plain, "seconds": own["median"], "least": own["least"], "spread": own["spread"]}
 
 
 def comparison(
@@ -206,7 +146,7 @@ def comparison(
     """Ask rivals for their layers and outputs, and put everything together."""
     seconds = measured.seconds
     medians = {rival.key: figure(seconds[rival.key]).median for rival in rivals}
-    references = _references(rivals, medians)
+    references = references_of(rivals, medians)
     expected = next((rival.outputs() for rival in rivals if rival.key == "ort"), None)
     standings = {
         rival.key: Standing(
@@ -222,9 +162,9 @@ def comparison(
             relative=ratio(seconds[rival.key], seconds[references[rival.key]]),
             cosine=finite(closeness(rival.outputs(), expected)[0]) if expected else None,
         )
-        for rival in _by_arithmetic(rivals)
+        for rival in by_arithmetic(rivals)
     }
-    matches = _matches(tuple(standings.values()))
+    matches = matches_of(tuple(standings.values()))
     differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, compiled, vta)]
     names = {layer.name for layer in compiled.layers}
     layers = {
@@ -242,42 +182,6 @@ def comparison(
         rejected=measured.rejected,
         busy=measured.busy,
     )
-
-
-def _by_arithmetic(rivals: Sequence[Rival]) -> list[Rival]:
-    """Return rivals with those beside each other that compute in the same arithmetic."""
-    order = list(dict.fromkeys(rival.arithmetic for rival in rivals))
-    return sorted(rivals, key=lambda rival: order.index(rival.arithmetic))
-
-
-def _references(rivals: Sequence[Rival], medians: Mapping[str, float]) -> dict[str, str]:
-    """Return whom each is relative to, by keys.
-
-    Our own code of the same arithmetic, else our own, else the fastest.
-    """
-    ours = [rival for rival in rivals if rival.ours]
-    found: dict[str, str] = {}
-    for rival in rivals:
-        alike = [one for one in ours if one.arithmetic == rival.arithmetic]
-        first = next(iter([*alike, *ours]), None)
-        found[rival.key] = first.key if first else min(medians, key=medians.__getitem__)
-    return found
-
-
-def _matches(standings: Sequence[Standing]) -> tuple[Match, ...]:
-    """Return who is set against whom."""
-    ours = [one for one in standings if one.ours]
-    others = [one for one in standings if not one.ours]
-    if not ours:
-        return (Match(None, _fastest(others)),) if others else ()
-    return tuple(
-        Match(one, _fastest([other for other in others if other.arithmetic == one.arithmetic]))
-        for one in ours
-    )
-
-
-def _fastest(standings: Sequence[Standing]) -> Standing | None:
-    return min(standings, key=lambda one: one.figure.median, default=None)
 
 
 def scaled(layers: Mapping[str, float], total: float) -> dict[str, float]:

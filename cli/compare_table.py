@@ -14,7 +14,8 @@ from .compare_words import duration, per_cent, times, verdict
 from .output import standard_output
 
 if TYPE_CHECKING:
-    from .compare_report import Comparison, Match, Row, Standing
+    from .compare_match import Match, Standing
+    from .compare_report import Comparison, Row
 
 SHORT = {
     "llvm": "LLVM",

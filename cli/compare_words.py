@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from .rivals.figures import LEAST_SPREAD, Figure, equal
 
 if TYPE_CHECKING:
-    from .compare_report import Comparison, Match, Standing
+    from .compare_match import Match, Standing
+    from .compare_report import Comparison
 
 HOST_SHARE = 0.05
 """Of VTA's time; from there on the verdict names it."""
