@@ -16,7 +16,7 @@ from .emit.vta import Place, emit
 from .expr import Tensor
 from .graph import Graph, Node, Value
 from .host import host_program
-from .ops.linear import Conv2d, Dense, MatMul
+from .layers import macs
 from .passes.pack import Halo, Packed, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
@@ -216,7 +216,7 @@ class _Writer:
                 item.group.layer,
                 next(iter(names)),
                 "cpu",
-                sum(_macs(node) for node in item.group.nodes),
+                sum(macs(node) for node in item.group.nodes),
                 last.outputs[0],
                 item.reason,
             )
@@ -236,14 +236,3 @@ class _Writer:
         return Stored(
             value, config.block_in, packed.halo, packed.halo_value, True, config.batch, offset
         )
-
-
-def _macs(node: Node) -> int:
-    """Return the multiply-accumulates of an operator that runs on the host."""
-    match node.op:
-        case Conv2d():
-            return node.output.size * node.inputs[1].size // node.inputs[1].shape[0]
-        case Dense() | MatMul():
-            return node.output.size * node.inputs[0].shape[-1]
-        case _:
-            return 0

@@ -110,6 +110,7 @@ def test_a_bug_in_a_rival_is_no_absence() -> None:
 def test_our_own_code_stands_before_the_others() -> None:
     assert [one.title for one in CANDIDATES] == [
         "LLVM",
+        "LLVM, float32",
         "CUDA",
         "ONNX Runtime",
         "ONNX Runtime, int8",
