@@ -82,7 +82,8 @@ def _scheduled(
         return out, elements(out, across=False)
     out = _on_blocks(group, anchor, operands, result)
     if anchor is None:
-        across = any(not view.stored.block for view in operands.views.values())
+        rows_read = any(not view.stored.block for view in operands.views.values())
+        across = rows_read and group.output.shape[1] > result.block // 4
         return out, elements(out, across=across)
     if anchor.kind == "dot":
         return out, dots(out, anchor.acc, cpu)
