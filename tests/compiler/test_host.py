@@ -147,8 +147,9 @@ def any_layer(data: st.DataObject, layers: Layers, known: list[Value]) -> Value:
         case "floats":
             return through_floats(layers, x)
         case "slice":
-            starts, ends = (0, x.shape[1] // 3, 0, 0), x.shape
-            return layers.builder.add(Slice(starts, ends, (1, 1, 1, 1)), x, layer="slice")
+            first, (n, channels, rows, cols) = x.shape[1] // 3, x.shape
+            op = Slice((0, first, 0, 0), (n, channels - first, rows, cols), (1, 1, 1, 1))
+            return layers.builder.add(op, x, layer="slice")
         case "transpose":
             return layers.builder.add(Transpose((0, 1, 3, 2)), x, layer="transpose")
         case "pool":
