@@ -52,7 +52,7 @@ def test_the_hosts_seconds_are_medians_over_the_faster_half_of_runs() -> None:
             LayerReport("conv", True, cycles=70),
             LayerReport("softmax", False, seconds=softmax),
         ]
-        return RunReport({}, 75, layers, [], {}, 1.0)
+        return RunReport({}, 75, layers, [], [], {}, 1.0)
 
     runs = [report(1, 31), report(90, 25), report(3, 10), report(80, 80), report(2, 20)]
     found = cost_of(runs)
