@@ -216,8 +216,8 @@ def remarks(found: Comparison) -> Iterator[tuple[str, str]]:
     text += "; cycles from the cycle model"
     if found.vta.host_seconds:
         text += (
-            f"; {duration(found.vta.host_seconds)} on its host, in NumPy on this CPU: "
-            "layers that VTA has not, packing and copying"
+            f"; {duration(found.vta.host_seconds)} on its host, in native code on this "
+            "CPU: layers that VTA has not, and copies between layouts"
         )
     yield "VTA", text
     for one in found.standings:
