@@ -16,6 +16,7 @@ from .options import (
     JsonOption,
     ModelArgument,
     UsageError,
+    cpus_for,
 )
 from .output import print_json, print_line, progress, still_progress
 
@@ -61,15 +62,15 @@ def compare(
     """Compare a network on VTA with the same on this CPU, by layer and in total.
 
     VTA is the cycle model. Everything else is timed in turns, warm, pinned, and
-    again where others disturbed. ONNX Runtime has the fastest of its settings; a
-    float network is compared in float and in its own int8.
+    again where others disturbed: our own code from LLVM, and ONNX Runtime with the
+    fastest of its settings. A float network is compared in int8 and in float32.
 
     Exit status 1 when our own code for the CPU gives other results than VTA.
 
     Example: vtakit compare examples/digits/digits.onnx --clock-mhz 150
     """
     clock = _clock(clock_mhz, board)
-    cpus = _cpus(threads)
+    cpus = cpus_for(threads)
     from ..compiler.build import build_module
     from ..compiler.network import load_network
     from ..isa.config import load_config
@@ -87,7 +88,7 @@ def compare(
         network = load_network(model, calibration=samples, batch=batch, seed=seed)
         if samples and not network.was_float:
             print_line(f"vtakit compare: {model} is quantized already: --calibration is not used")
-        arrays = network_inputs(network, inputs, seed)
+        arrays = network_inputs(network.source, inputs, seed)
         status.update("preparing the simulator; the first time LLVM compiles it")
         prepare_simulator(target, "sim")
         compiled = build_module(
@@ -132,19 +133,6 @@ def _clock(clock_mhz: float | None, board: str | None) -> float:
     if not 0 < clock_mhz < 1e6:
         raise UsageError(f"--clock-mhz {clock_mhz:g} is no clock; give megahertz, such as 100")
     return clock_mhz
-
-
-def _cpus(threads: int) -> tuple[int, ...]:
-    """Return the CPUs to pin threads to; none where the operating system cannot."""
-    from .rivals.cpus import usable
-
-    cpus = usable()
-    if cpus and threads > len(cpus):
-        raise UsageError(
-            f"--threads {threads}: this process may use {len(cpus)} "
-            f"CPU{'s' * (len(cpus) > 1)}, and each thread needs one of its own"
-        )
-    return cpus[:threads]
 
 
 def _case(

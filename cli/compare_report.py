@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
+from .compare_match import Match, Standing, by_arithmetic, matches_of, references_of
 from .network import closeness, finite
-from .rivals.figures import Figure, figure, ratio
+from .rivals.figures import figure, ratio
 from .rivals.rival import OTHER
 
 if TYPE_CHECKING:
@@ -46,31 +45,11 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a rival did: seconds of an inference.
-
-    `loops` is how many of them a sample is the mean of. `relative` is how many times as long it
-    takes as the reference, over rounds. `cosine` compares its outputs with those of ONNX Runtime on
-    the model as given, where that took part.
-    """
-
-    key: str
-    name: str
-    arithmetic: str
-    detail: dict[str, str]
-    exact: bool
-    figure: Figure
-    samples: list[float]
-    loops: int
-    relative: Figure
-    cosine: float | None
-
-
-@dataclass(frozen=True)
 class Row:
     """A layer's cost; an empty name is what belongs to none.
 
-    `vta_seconds` are those of the cycles and those of the host together. `seconds` are by rival.
+    `vta_seconds` are those of the cycles and those of the host together. `seconds` are by rival;
+    `ratios` are one for each match, None where a side takes no time for the layer.
     """
 
     name: str
@@ -81,7 +60,7 @@ class Row:
     host_seconds: float
     vta_seconds: float
     seconds: dict[str, float]
-    ratio: float | None
+    ratios: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +69,9 @@ class Comparison:
 
     Attributes
     ----------
-    subject, opponent : Standing or None
-        What the verdict is about: our own code, and the fastest that is not ours. Ratios say how
-        many times as fast the subject is as the opponent, or VTA where there is no subject.
+    matches : tuple of Match
+        What the verdict is about. Ratios say how many times as fast a subject is as its opponent,
+        or VTA where there is no subject.
     differing : tuple of str
         Rivals whose outputs should be VTA's, bit for bit, and are not.
     rejected, busy : int
@@ -103,8 +82,7 @@ class Comparison:
     vta: VtaCost
     rows: tuple[Row, ...]
     standings: tuple[Standing, ...]
-    subject: Standing | None
-    opponent: Standing | None
+    matches: tuple[Match, ...]
     missing: tuple[Missing, ...]
     differing: tuple[str, ...]
     rounds: int
@@ -122,11 +100,9 @@ class Comparison:
         return self.cycle_seconds + self.vta.host_seconds
 
     @property
-    def ratio(self) -> Figure | None:
-        """How many times as fast the subject is as the opponent, over rounds."""
-        if self.subject is None or self.opponent is None:
-            return None
-        return ratio(self.opponent.samples, self.subject.samples)
+    def reference(self) -> Standing | None:
+        """What VTA's time is set against: our own code, or the fastest of others."""
+        return self.matches[0].reference if self.matches else None
 
     def document(self) -> dict[str, object]:
         """Return the JSON document; times in seconds, unrounded."""
@@ -146,11 +122,9 @@ class Comparison:
                 "host_seconds": self.vta.host_seconds,
                 "seconds": self.vta_seconds,
             },
-            "rivals": [_plain(standing) for standing in self.standings],
+            "rivals": [standing.document() for standing in self.standings],
             "missing": [asdict(one) for one in self.missing],
-            "subject": self.subject.key if self.subject else None,
-            "opponent": self.opponent.key if self.opponent else None,
-            "ratio": asdict(self.ratio) if self.ratio else None,
+            "matches": [match.document() for match in self.matches],
             "checked": {
                 "against": "VTA",
                 "equal": not self.differing,
@@ -159,13 +133,6 @@ class Comparison:
             "layers": [asdict(row) for row in self.rows],
             "verdict": verdict(self),
         }
-
-
-def _plain(standing: Standing) -> dict[str, object]:
-    """Return a standing with the keys of its figure beside its own."""
-    plain = asdict(standing)
-    own = plain.pop("figure")
-    return {**plain, "seconds": own["median"], "least": own["least"], "spread": own["spread"]}
 
 
 def comparison(
@@ -179,10 +146,7 @@ def comparison(
     """Ask rivals for their layers and outputs, and put everything together."""
     seconds = measured.seconds
     medians = {rival.key: figure(seconds[rival.key]).median for rival in rivals}
-    ours = next((rival.key for rival in rivals if rival.exact), None)
-    others = (rival.key for rival in rivals if not rival.exact)
-    theirs = min(others, key=medians.__getitem__, default=None)
-    reference = ours or theirs
+    references = references_of(rivals, medians)
     expected = next((rival.outputs() for rival in rivals if rival.key == "ort"), None)
     standings = {
         rival.key: Standing(
@@ -190,16 +154,18 @@ def comparison(
             name=rival.name,
             arithmetic=rival.arithmetic,
             detail=dict(rival.detail),
+            ours=rival.ours,
             exact=rival.exact,
             figure=figure(seconds[rival.key]),
             samples=seconds[rival.key],
             loops=measured.loops[rival.key],
-            relative=ratio(seconds[rival.key], seconds[reference or rival.key]),
+            relative=ratio(seconds[rival.key], seconds[references[rival.key]]),
             cosine=finite(closeness(rival.outputs(), expected)[0]) if expected else None,
         )
-        for rival in rivals
+        for rival in by_arithmetic(rivals)
     }
-    differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, vta)]
+    matches = matches_of(tuple(standings.values()))
+    differing = [rival.name for rival in rivals if rival.exact and not _equal(rival, compiled, vta)]
     names = {layer.name for layer in compiled.layers}
     layers = {
         rival.key: scaled(_known(rival.layers(), names), medians[rival.key]) for rival in rivals
@@ -207,10 +173,9 @@ def comparison(
     return Comparison(
         setting=setting,
         vta=vta,
-        rows=tuple(_rows(compiled, vta, setting.clock_mhz, layers, ours, theirs)),
+        rows=tuple(_rows(compiled, vta, setting.clock_mhz, layers, matches)),
         standings=tuple(standings.values()),
-        subject=standings.get(ours or ""),
-        opponent=standings.get(theirs or ""),
+        matches=matches,
         missing=tuple(missing),
         differing=tuple(differing),
         rounds=max(map(len, seconds.values()), default=0),
@@ -236,9 +201,10 @@ def _known(costs: Mapping[str, T], names: Container[str]) -> dict[str, T]:
     return found
 
 
-def _equal(rival: Rival, vta: VtaCost) -> bool:
-    outputs = rival.outputs()
-    return all(np.array_equal(outputs[name], array) for name, array in vta.outputs.items())
+def _equal(rival: Rival, compiled: Compiled, vta: VtaCost) -> bool:
+    from ..compiler.check import check_outputs, rounded_outputs
+
+    return check_outputs(rival.outputs(), vta.outputs, rounded_outputs(compiled.graph)).equal
 
 
 def _rows(
@@ -246,8 +212,7 @@ def _rows(
     vta: VtaCost,
     clock_mhz: float,
     layers: Mapping[str, Mapping[str, float]],
-    ours: str | None,
-    theirs: str | None,
+    matches: Sequence[Match],
 ) -> list[Row]:
     infos: dict[str, list[LayerInfo]] = {}
     for layer in compiled.layers:
@@ -265,8 +230,6 @@ def _rows(
         host = hosts.get(name, 0.0)
         on_vta = cycles.get(name, 0) / (clock_mhz * 1e6) + host
         seconds = {key: by_layer.get(name, 0.0) for key, by_layer in layers.items()}
-        subject = seconds[ours] if ours else on_vta
-        opponent = seconds[theirs] if theirs else 0.0
         rows.append(
             Row(
                 name=name,
@@ -277,7 +240,16 @@ def _rows(
                 host_seconds=host,
                 vta_seconds=on_vta,
                 seconds=seconds,
-                ratio=opponent / subject if opponent and subject and name else None,
+                ratios=tuple(_layer_ratio(match, seconds, on_vta, name) for match in matches),
             )
         )
     return rows
+
+
+def _layer_ratio(
+    match: Match, seconds: Mapping[str, float], on_vta: float, name: str
+) -> float | None:
+    """Return how many times as fast the subject computes a layer as the opponent."""
+    subject = seconds[match.subject.key] if match.subject else on_vta
+    opponent = seconds[match.opponent.key] if match.opponent else 0.0
+    return opponent / subject if opponent and subject and name else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,21 @@ from .compare_words import duration, per_cent, times, verdict
 from .output import standard_output
 
 if TYPE_CHECKING:
-    from .compare_report import Comparison, Row, Standing
+    from .compare_match import Match, Standing
+    from .compare_report import Comparison, Row
 
-SHORT = {"llvm": "LLVM", "cuda": "CUDA", "ort": "ORT", "ort-int8": "ORT"}
+SHORT = {
+    "llvm": "LLVM",
+    "llvm-float32": "LLVM",
+    "cuda": "CUDA",
+    "ort": "ORT",
+    "ort-int8": "ORT",
+}
 """What a column is called, by a rival's key."""
 
-MOST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 20, 6
-"""Characters: of a bar, of a layer's name that bars leave room for, and of one without."""
+MOST_BAR, LEAST_BAR, NAME_WITH_BARS, LEAST_NAME = 10, 4, 20, 6
+"""Characters: of a bar, at most and at least; of a layer's name that bars leave room for, and of
+one without."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -68,7 +76,7 @@ def widths(width: int, longest: int, others: int, bars: int) -> tuple[int, int]:
     bars : int
         In a row; each has a space before it.
     """
-    for size in range(MOST_BAR, 1, -1):
+    for size in range(MOST_BAR, LEAST_BAR - 1, -1):
         room = width - others - bars * (size + 1)
         if room >= min(longest, NAME_WITH_BARS):
             return min(longest, room), size
@@ -78,8 +86,10 @@ def widths(width: int, longest: int, others: int, bars: int) -> tuple[int, int]:
 def layer_table(found: Comparison, width: int) -> Table:
     """Return the table by layer; each row's bars are scaled to its longest time."""
     unit, size = _unit(found)
-    lines = [_line(row.name or "other", _cycles(row), _times(row), row.ratio) for row in found.rows]
-    lines.append(_line("total", f"{found.vta.cycles:,}", _totals(found), _ratio(found)))
+    lines = [
+        _line(row.name or "other", _cycles(row), _times(row), row.ratios) for row in found.rows
+    ]
+    lines.append(_line("total", f"{found.vta.cycles:,}", _totals(found), _ratios(found)))
     titles = [["VTA", f"{found.setting.clock_mhz:g} MHz", unit]]
     titles += [[_short(one), one.arithmetic, unit] for one in found.standings]
     cells = [[_number(value, size) for value in line.seconds] for line in lines]
@@ -88,11 +98,17 @@ def layer_table(found: Comparison, width: int) -> Table:
         for title, column in zip(titles, zip(*cells, strict=True), strict=True)
     ]
     cycles = max(map(len, ["cycles", *(line.cycles for line in lines)]))
-    ratios = max(map(len, ["ratio", *(line.ratio for line in lines)]))
+    heads = _ratio_heads(found)
+    ratios = [
+        max(map(len, [*head, *column]))
+        for head, column in zip(
+            heads, zip(*(line.ratios for line in lines), strict=True), strict=True
+        )
+    ]
     names, bars = widths(
         width,
         longest=max(map(len, ["layer", *(line.name for line in lines)])),
-        others=cycles + sum(numbers) + ratios + len(titles) + 2,
+        others=cycles + sum(numbers) + sum(ratios) + len(titles) + len(ratios) + 1,
         bars=len(titles),
     )
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -101,7 +117,8 @@ def layer_table(found: Comparison, width: int) -> Table:
     for title, number in zip(titles, numbers, strict=True):
         text = "\n".join(line.rjust(number) for line in title)
         table.add_column(text, width=number + bars + bool(bars), no_wrap=True)
-    table.add_column("ratio", width=ratios, justify="right", no_wrap=True)
+    for head, size in zip(heads, ratios, strict=True):
+        table.add_column("\n".join(head), width=size, justify="right", no_wrap=True)
     for line, row in zip(lines, cells, strict=True):
         most = max(line.seconds) or 1.0
         texts: list[Text] = []
@@ -109,22 +126,22 @@ def layer_table(found: Comparison, width: int) -> Table:
             drawn = f" {bar(value / most, bars)}" if bars else ""
             texts.append(Text.assemble(text.rjust(number), (drawn, "cyan")))
         style = "bold" if line is lines[-1] else ""
-        table.add_row(Text(line.name), line.cycles, *texts, line.ratio, style=style)
+        table.add_row(Text(line.name), line.cycles, *texts, *line.ratios, style=style)
     return table
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A row of the table: seconds on VTA, then those of each rival."""
+    """A row of the table: seconds on VTA and of each rival, and a ratio for each match."""
 
     name: str
     cycles: str
     seconds: list[float]
-    ratio: str
+    ratios: list[str]
 
 
-def _line(name: str, cycles: str, seconds: list[float], ratio: float | None) -> _Line:
-    return _Line(name, cycles, seconds, times(ratio) if ratio else "")
+def _line(name: str, cycles: str, seconds: list[float], ratios: Sequence[float | None]) -> _Line:
+    return _Line(name, cycles, seconds, [times(ratio) if ratio else "" for ratio in ratios])
 
 
 def _times(row: Row) -> list[float]:
@@ -135,14 +152,30 @@ def _totals(found: Comparison) -> list[float]:
     return [found.vta_seconds, *(one.figure.median for one in found.standings)]
 
 
-def _ratio(found: Comparison) -> float | None:
-    if found.ratio:
-        return found.ratio.median
-    return found.opponent.figure.median / found.vta_seconds if found.opponent else None
+def _ratios(found: Comparison) -> list[float | None]:
+    return [_ratio(match, found.vta_seconds) for match in found.matches]
+
+
+def _ratio(match: Match, vta_seconds: float) -> float | None:
+    if match.ratio:
+        return match.ratio.median
+    if match.subject or match.opponent is None:
+        return None
+    return match.opponent.figure.median / vta_seconds
+
+
+def _ratio_heads(found: Comparison) -> list[list[str]]:
+    """Return the title of each match's column: `ratio`, or which one where there are several."""
+    if len(found.matches) < 2:
+        return [["ratio"] for _ in found.matches]
+    return [["ratio", one.reference.arithmetic] for one in found.matches if one.reference]
 
 
 def standings_table(found: Comparison) -> Table:
-    """Return how everyone did in total; `relative` is to our own code, or to the fastest."""
+    """Return how everyone did in total; `relative` is to our own code of the same arithmetic.
+
+    Where none is of it, to our own, or to the fastest.
+    """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for title in ("total", ""):
         table.add_column(title, no_wrap=True)
@@ -158,7 +191,7 @@ def standings_table(found: Comparison) -> Table:
             times(one.relative.median),
             "" if one.cosine is None else f"{one.cosine:.5f}",
         )
-    reference = found.subject or found.opponent
+    reference = found.reference
     relative = times(found.vta_seconds / reference.figure.median) if reference else ""
     table.add_row("VTA", "int8", duration(found.vta_seconds), "", "", relative)
     return table
@@ -183,8 +216,8 @@ def remarks(found: Comparison) -> Iterator[tuple[str, str]]:
     text += "; cycles from the cycle model"
     if found.vta.host_seconds:
         text += (
-            f"; {duration(found.vta.host_seconds)} on its host, in NumPy on this CPU: "
-            "layers that VTA has not, packing and copying"
+            f"; {duration(found.vta.host_seconds)} on its host, in native code on this "
+            "CPU: layers that VTA has not, and copies between layouts"
         )
     yield "VTA", text
     for one in found.standings:
@@ -223,13 +256,14 @@ def _threads(found: Comparison) -> str:
 
 
 def _legend(found: Comparison) -> str:
-    text = "bars: share of the row's longest time"
-    if found.opponent:
-        ours = found.subject.key if found.subject else None
-        subject = "VTA" if ours is None else SHORT.get(ours, ours)
-        other = f"{_short(found.opponent)} {found.opponent.arithmetic}"
-        text += f"; ratio: time of {other} over that of {subject}"
-    return text
+    text = "bars, where there is room: share of the row's longest time"
+    described: list[str] = []
+    for match in found.matches:
+        if match.opponent is not None:
+            subject = "VTA" if match.subject is None else _short(match.subject)
+            other = f"{_short(match.opponent)} {match.opponent.arithmetic}"
+            described.append(f"time of {other} over that of {subject}")
+    return "; ratio: ".join([text, ", ".join(described)]) if described else text
 
 
 def _short(one: Standing) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from .rivals.figures import LEAST_SPREAD, Figure, equal
 
 if TYPE_CHECKING:
-    from .compare_report import Comparison, Standing
+    from .compare_match import Match, Standing
+    from .compare_report import Comparison
 
 HOST_SHARE = 0.05
 """Of VTA's time; from there on the verdict names it."""
@@ -42,20 +43,20 @@ def verdict(found: Comparison) -> str:
     threads = "one thread" if setting.threads == 1 else f"{setting.threads} threads"
     place = f"On {threads} of {setting.machine.cpu}"
     parts: list[str] = []
-    if found.subject:
-        ours = found.subject
-        text = f"{place}, {ours.name} runs {_network(found, ours)} in {_time(ours)}"
-        if found.opponent and found.ratio:
-            text += f", {_against(found.ratio, found.opponent)}"
+    if found.reference:
+        one = found.reference
+        text = f"{place}, {one.name} runs {_network(found, one)} in {_time(one)}"
+        if one.ours:
+            text += _outcome(found.matches[0])
+        else:
+            text += f" (spread {per_cent(one.figure.spread)})"
         parts.append(text)
-    elif found.opponent:
-        other = found.opponent
-        parts.append(
-            f"{place}, {other.name} runs {_network(found, other)} in {_time(other)}"
-            f" (spread {per_cent(other.figure.spread)})"
-        )
     parts.append(_vta(found))
     text = "; ".join(parts) + "."
+    for match in found.matches[1:]:
+        assert match.subject is not None
+        ours = match.subject
+        text += f" In {ours.arithmetic} {ours.name} takes {_time(ours)}{_outcome(match)}."
     if found.busy:
         text += (
             f" Others disturbed {found.busy} of {found.rounds} rounds: times are too long,"
@@ -72,6 +73,13 @@ def _network(found: Comparison, standing: Standing) -> str:
 
 def _time(standing: Standing) -> str:
     return duration(standing.figure.median)
+
+
+def _outcome(match: Match) -> str:
+    """Return who is faster and by how much, as the end of a sentence about the subject."""
+    if match.opponent is None or match.ratio is None:
+        return ""
+    return f", {_against(match.ratio, match.opponent)}"
 
 
 def _against(ratio: Figure, other: Standing) -> str:
@@ -97,10 +105,10 @@ def _vta(found: Comparison) -> str:
     )
     if found.vta.host_seconds > HOST_SHARE * found.vta_seconds:
         text += f", {duration(found.vta.host_seconds)} of it on a host as fast as this CPU"
-    reference = found.subject or found.opponent
+    reference = found.reference
     if reference:
         longer = found.vta_seconds / reference.figure.median
-        other = "" if found.subject is None else f" as {reference.name}"
+        other = f" as {reference.name}" if reference.ours else ""
         if longer >= 1:
             text += f", {times(longer)} times as long{other}"
         else:

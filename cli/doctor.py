@@ -34,7 +34,7 @@ class Package:
 _PACKAGES = (
     Package("numpy", "everything", "pip install vtakit"),
     Package("numba", "the simulator", "pip install vtakit"),
-    Package("llvmlite", "the simulator's code", "pip install vtakit"),
+    Package("llvmlite", "code for the simulator and for this CPU", "pip install vtakit"),
     Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
     Package("onnxruntime", "vtakit run, compare: the model's own", "pip install 'vtakit[onnx]'"),
     Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),
@@ -125,7 +125,7 @@ def _engines() -> list[Finding]:
         Finding("sim", "the simulated machine, with its cycles", simulator, needs),
         Finding("functional", "the simulated machine, without time", simulator, needs),
         _rtl(),
-        Finding("cpu", "everything on this CPU", None, "a later version of vtakit"),
+        _native(),
         Finding("cuda", "everything on an NVIDIA GPU", None, "a later version of vtakit"),
     ]
 
@@ -140,6 +140,22 @@ def _rtl() -> Finding:
         return Finding("rtl", purpose, f"can be built: {versions()}", "")
     except DeviceError as error:
         return Finding("rtl", purpose, None, str(error))
+
+
+def _native() -> Finding:
+    """Have LLVM compile what runs code on threads, and load it."""
+    purpose = "everything on this CPU, compiled by LLVM"
+    try:
+        from ..runtime.native.errors import NativeError
+        from ..runtime.native.jit import this_cpu
+        from ..runtime.native.team import Team
+    except ImportError:
+        return Finding("cpu", purpose, None, "pip install vtakit; then see what `packages` lacks")
+    try:
+        Team(1).close()
+    except (NativeError, OSError) as error:
+        return Finding("cpu", purpose, None, str(error))
+    return Finding("cpu", purpose, f"runs, as code for {this_cpu().name}", "")
 
 
 def _simulator() -> str | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..compiler.network import Network
+    from ..compiler.graph import Graph
     from ..isa.config import Config
 
 
@@ -52,8 +52,8 @@ def load_arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def network_inputs(network: Network, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:
-    """Return arrays for a network's inputs: from a file, or random ones from the seed.
+def network_inputs(source: Graph, path: Path | None, seed: int) -> dict[str, NDArray[Any]]:
+    """Return arrays for the inputs of a model as given: from a file, or random ones from the seed.
 
     Raises
     ------
@@ -65,10 +65,10 @@ def network_inputs(network: Network, path: Path | None, seed: int) -> dict[str, 
     from ..compiler.reference import check_inputs
 
     if path is None:
-        return random_samples(network.source, 1, seed)[0]
+        return random_samples(source, 1, seed)[0]
     arrays = load_arrays(path, "--inputs")
     try:
-        check_inputs(network.source, arrays)
+        check_inputs(source, arrays)
     except GraphError as error:
         raise UsageError(f"--inputs {path}: {error}") from None
     return arrays

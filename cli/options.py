@@ -75,3 +75,22 @@ def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] =
     if value in later:
         raise UsageError(f"{option} {value} is not in this version; it has {', '.join(known)}")
     raise UsageError(f"{option} {value!r} does not exist{nearest(value, known)}")
+
+
+def cpus_for(threads: int) -> tuple[int, ...]:
+    """Return the CPUs to pin threads to, one each; none where the operating system cannot.
+
+    Raises
+    ------
+    UsageError
+        When there are fewer.
+    """
+    from .rivals.cpus import usable
+
+    cpus = usable()
+    if cpus and threads > len(cpus):
+        raise UsageError(
+            f"--threads {threads}: this process may use {len(cpus)} "
+            f"CPU{'s' * (len(cpus) > 1)}, and each thread needs one of its own"
+        )
+    return cpus[:threads]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from .output import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..compiler.build import Compiled
     from ..isa.config import Config
-    from ..runtime.session import RunReport
+    from ..runtime.session import CopyReport, RunReport
 
 MEMORIES = ("inp", "wgt", "acc", "uop", "out")
 
@@ -32,11 +34,23 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
+class CopyRow:
+    """A tensor that was brought from one layout into another, the bytes written and the time."""
+
+    value: str
+    source: str
+    target: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class NetworkReport:
     """The layers of a run and their totals.
 
     `utilisation` is multiply-accumulates on VTA over (cycles x those of a cycle);
     `utilisation_after_first` leaves out the first layer on VTA, whose input has few channels.
+    `copies` is None where they were not looked at one by one.
     """
 
     layers: tuple[LayerRow, ...]
@@ -45,10 +59,12 @@ class NetworkReport:
     macs_on_vta: int
     utilisation: float | None
     utilisation_after_first: float | None
+    copies: tuple[CopyRow, ...] | None = None
 
     def document(self) -> dict[str, object]:
         """Return the part of `vtakit run`'s JSON document that this is."""
         return {
+            **_copies_document(self.copies),
             "cycles": self.cycles,
             "macs": {"total": self.macs, "on_vta": self.macs_on_vta},
             "utilisation": self.utilisation,
@@ -94,6 +110,7 @@ def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
         utilisation_after_first=_utilisation(
             macs - (on_vta[0].macs if on_vta else 0), rest, config
         ),
+        copies=tuple(_copy_row(one) for one in report.copies),
     )
 
 
@@ -129,9 +146,41 @@ def print_layers(report: NetworkReport) -> None:
     if report.utilisation_after_first is not None:
         table.add_row("after the first", "", "", "", "", _per_cent(report.utilisation_after_first))
     print_table(table)
+    print_copies(report.copies or ())
     for row in report.layers:
         if row.macs and row.device == "cpu":
             print(f"on the CPU   {row.name}: {row.reason}")
+
+
+def print_copies(copies: Sequence[CopyRow]) -> None:
+    """Print each copy between layouts, and all together."""
+    from .compare_words import duration
+
+    for row in copies:
+        print(
+            f"copy         {row.value}, {row.source} to {row.target}: "
+            f"{_kilobytes(row.bytes)} kB, {duration(row.seconds)}"
+        )
+    size, seconds = sum(row.bytes for row in copies), sum(row.seconds for row in copies)
+    text = f", {_kilobytes(size)} kB, {duration(seconds)}" if copies else ""
+    print(f"copies       {len(copies)} between layouts{text}")
+
+
+def _copy_row(one: CopyReport) -> CopyRow:
+    copy = one.copy
+    return CopyRow(copy.value, copy.source, copy.target, copy.bytes, one.seconds)
+
+
+def _copies_document(copies: Sequence[CopyRow] | None) -> dict[str, object]:
+    if copies is None:
+        return {}
+    return {
+        "copies": [asdict(row) for row in copies],
+        "copied": {
+            "bytes": sum(row.bytes for row in copies),
+            "seconds": sum(row.seconds for row in copies),
+        },
+    }
 
 
 def _utilisation(macs: int, cycles: int | None, config: Config) -> float | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .network import closeness, finite, load_arrays, network_inputs, prepare_simulator
+from .network import closeness, finite, load_arrays, network_inputs
 from .options import (
     BatchOption,
     CalibrationOption,
@@ -21,21 +23,21 @@ from .options import (
     UsageError,
     WaveOption,
     choose,
+    cpus_for,
 )
 from .output import print_json, print_line, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    from ..compiler.build import Compiled
-    from ..compiler.check import Check
-    from ..isa.config import Config
-    from ..runtime.session import RunReport
+    from ..compiler.graph import Graph
 
-ENGINES = ("sim", "functional", "rtl")
-LATER_ENGINES = ("cpu", "cuda")
+WHOLE = ("cpu",)
+"""Engines that run the whole network as their own code, without VTA."""
+
+ENGINES = ("sim", "functional", "rtl", *WHOLE)
+LATER_ENGINES = ("cuda",)
+PRECISIONS = ("int8", "float32")
 
 
 def run(
@@ -45,7 +47,8 @@ def run(
         str,
         typer.Option(
             help="sim counts cycles; functional leaves time out and is faster; rtl is the hardware "
-            "itself, compiled by Verilator."
+            "itself, compiled by Verilator; cpu runs the whole network on this CPU, compiled by "
+            "LLVM, and times its layers: no VTA, so that --config and --tries mean nothing there."
         ),
     ] = "sim",
     inputs: InputsOption = None,
@@ -55,6 +58,20 @@ def run(
         typer.Option(help="Where random inputs come from, and what hardware holds first.", min=0),
     ] = 0,
     batch: BatchOption = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="With --engine cpu: threads, each pinned to a core; else 1.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="int8 is the integer network; with --engine cpu float32 is a float model as given."
+        ),
+    ] = "int8",
     save: Annotated[
         Path | None, typer.Option(metavar="OUT.npz", help="Write the outputs by name.")
     ] = None,
@@ -80,19 +97,22 @@ def run(
     Example: vtakit run examples/digits/digits.onnx
     """
     choose("--engine", engine, ENGINES, LATER_ENGINES)
-    if engine == "functional" and (trace or memory_latency is not None):
-        option = "--trace" if trace else "--memory-latency"
-        raise UsageError(f"{option} needs --engine sim; functional has no clock")
-    if wave and engine != "rtl":
-        raise UsageError(f"--wave needs --engine rtl; {engine} has no wires")
-    from ..compiler.build import build_module
-    from ..compiler.check import check_run
-    from ..compiler.network import load_network
+    choose("--precision", precision, PRECISIONS)
+    of_vta = {
+        "--trace": trace,
+        "--memory-latency": memory_latency,
+        "--module": module,
+        "--wave": wave,
+    }
+    of_whole = {"--threads": threads, "--precision float32": precision == "float32" or None}
+    _check_engine(engine, of_vta, of_whole)
     from ..isa.config import load_config
-    from ..runtime.drivers.find import DeviceOptions, open_device
-    from ..runtime.session import Session
+    from ..runtime.drivers.find import DeviceOptions
+    from .run_cpu import run_on_cpu
+    from .run_vta import run_on_vta
 
     machine = load_config(config or "default")
+    cpus = cpus_for(threads or 1) if engine in WHOLE else ()
     _check_outputs(
         [path for path in (model, inputs, calibration) if path],
         {"--save": save, "--module": module, "--trace": trace, "--wave": wave},
@@ -100,44 +120,72 @@ def run(
     console = progress()
     with console.status(f"reading {model}") as status:
         begun = perf_counter()
-        samples = load_arrays(calibration, "--calibration") if calibration else None
-        network = load_network(model, calibration=samples, batch=batch, seed=seed)
-        if samples and not network.was_float:
-            print_line(f"vtakit run: {model} is quantized already: --calibration is not used")
-        arrays = network_inputs(network, inputs, seed)
+        source, graph = _read(model, precision, calibration, batch, seed)
+        arrays = network_inputs(source, inputs, seed)
         read_after = perf_counter() - begun
-        status.update("preparing the simulator; the first time LLVM compiles it")
-        begun = perf_counter()
-        prepare_simulator(machine, engine)
-        prepared_after = perf_counter() - begun
-        begun = perf_counter()
-
-        def show(layer: str, done: int, total: int) -> None:
-            status.update(f"compiled {layer} ({done}/{total})")
-
-        compiled = build_module(network.integers, machine, keep=True, measured=tries, progress=show)
-        compiled_after = read_after + perf_counter() - begun
-        if module:
-            compiled.module.save(module)
-        status.update(f"running on {engine}")
-        options = DeviceOptions(
-            memory_latency=memory_latency, seed=seed, wave=wave, say=status.update
-        )
-        with (
-            open_device(engine, machine, options) as device,
-            Session(compiled.module, device) as session,
-        ):
-            report = session.run(arrays)
-            status.update("checking")
-            check = check_run(compiled, session, report, arrays)
-        against_float = _against_float(model, report.outputs, arrays)
+        if engine in WHOLE:
+            ran = run_on_cpu(graph, arrays, precision, cpus, threads or 1, status.update)
+        else:
+            ran = run_on_vta(
+                graph,
+                arrays,
+                machine,
+                engine,
+                DeviceOptions(
+                    memory_latency=memory_latency, seed=seed, wave=wave, say=status.update
+                ),
+                status.update,
+                tries=tries,
+                module=module,
+            )
+        distance = _against_float(model, ran.outputs, arrays)
     if save:
-        _save(save, report.outputs)
-    if trace:
-        _trace(trace, compiled, report)
-    seconds = {"prepare": prepared_after, "compile": compiled_after, "run": report.seconds}
-    _print(model, machine, engine, compiled, report, check, against_float, seconds, as_json=as_json)
-    return 0 if check.equal else 1
+        _save(save, ran.outputs)
+    if trace and ran.write_trace:
+        ran.write_trace(trace)
+    compiled_after = ran.seconds["compile"] + read_after
+    ran = replace(ran, seconds={**ran.seconds, "compile": compiled_after})
+    if as_json:
+        print_json(ran.document(model, engine, distance))
+    else:
+        ran.print(distance)
+    return 0 if ran.check.equal else 1
+
+
+def _check_engine(
+    engine: str, of_vta: Mapping[str, object], of_whole: Mapping[str, object]
+) -> None:
+    """Refuse options that the engine has no use for; those that are None were not given."""
+    for option, value in of_vta.items() if engine in WHOLE else of_whole.items():
+        if value is None:
+            continue
+        if engine in WHOLE:
+            needed = "rtl" if option == "--wave" else "sim"
+            raise UsageError(f"{option} needs --engine {needed}; {engine} runs no VTA")
+        raise UsageError(f"{option} needs --engine cpu; {engine} runs the integer network on VTA")
+    for option in ("--trace", "--memory-latency") if engine == "functional" else ():
+        if of_vta[option] is not None:
+            raise UsageError(f"{option} needs --engine sim; functional has no clock")
+    if of_vta["--wave"] is not None and engine != "rtl":
+        raise UsageError(f"--wave needs --engine rtl; {engine} has no wires")
+
+
+def _read(
+    model: Path, precision: str, calibration: Path | None, batch: int | None, seed: int
+) -> tuple[Graph, Graph]:
+    """Return the model as it was given, and the graph that is to run."""
+    from ..compiler.network import load_float, load_network
+
+    samples = load_arrays(calibration, "--calibration") if calibration else None
+    if precision == "float32":
+        source = load_float(model, batch=batch)
+        if samples:
+            print_line("vtakit run: nothing is quantized: --calibration is not used")
+        return source, source
+    network = load_network(model, calibration=samples, batch=batch, seed=seed)
+    if samples and not network.was_float:
+        print_line(f"vtakit run: {model} is quantized already: --calibration is not used")
+    return network.source, network.integers
 
 
 def _check_outputs(given: list[Path], outputs: Mapping[str, Path | None]) -> None:
@@ -198,65 +246,3 @@ def _save(path: Path, outputs: Mapping[str, NDArray[Any]]) -> None:
         for name, array in outputs.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-
-
-def _trace(path: Path, compiled: Compiled, report: RunReport) -> None:
-    from ..runtime.module import DeviceStep
-    from ..sim.trace import Run, write_traces
-
-    streams = [step.stream for step in compiled.module.steps if isinstance(step, DeviceStep)]
-    runs = [
-        Run(stream.insns, result, [(mark.layer, mark.begin) for mark in stream.marks])
-        for stream, result in zip(streams, report.results, strict=True)
-    ]
-    write_traces(path, runs, compiled.module.config)
-
-
-def _print(
-    model: Path,
-    machine: Config,
-    engine: str,
-    compiled: Compiled,
-    report: RunReport,
-    check: Check,
-    against_float: dict[str, float | None] | None,
-    seconds: dict[str, float],
-    *,
-    as_json: bool,
-) -> None:
-    from .report import network_report, print_layers
-
-    rows = network_report(compiled, report)
-    if as_json:
-        print_json(
-            {
-                "model": str(model),
-                "config": machine.to_json(),
-                "engine": engine,
-                "checked": {
-                    "against": "integer reference",
-                    "equal": check.equal,
-                    "max_abs_difference": finite(check.max_abs_difference),
-                    "layers_compared": check.compared,
-                    "layers_differing": list(check.layers),
-                },
-                "float": against_float,
-                **rows.document(),
-                "seconds": seconds,
-            }
-        )
-        return
-    print_layers(rows)
-    verdict = "equal" if check.equal else f"DIFFERENT in {', '.join(check.layers)}"
-    print(f"checked      {check.compared} layers on VTA against the integer reference: {verdict}")
-    if against_float is not None:
-        cosine, difference = (
-            "not finite" if value is None else f"{value:.5g}" for value in against_float.values()
-        )
-        print(
-            f"float        cosine {cosine}, largest difference {difference}, against ONNX Runtime"
-        )
-    print(
-        f"seconds      prepare the simulator {seconds['prepare']:.1f}, compile the network "
-        f"{seconds['compile']:.1f}, run {seconds['run']:.2f}"
-    )

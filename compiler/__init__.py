@@ -10,7 +10,8 @@ schedule, is lowered to loops, and emitted as an instruction stream.
 - `importers` - ONNX files to graphs
 - `network` - a model file to the integer graph that is compiled; `passes` - rewrites of graphs
 - `reference` - a graph evaluated in NumPy, value by value
-- `build` - the integer graph to a module; `check` - a run against the reference
+- `build` - the integer graph to a module; `host` - what the CPU does of it, as native code
+- `check` - a run against the reference
 - `vta` - groups of operators as layers, their tilings, and the search for the best
 - `expr` - what is computed; `schedule` - in which order and where; `evaluate` - directly, for tests
 - `lower` - to `loops`; `inplace`, `tensorize` (with `intrinsics`) and `vthread` rewrite them;

@@ -7,21 +7,16 @@ import numpy as np
 
 from ..isa.config import Config
 from ..runtime.buffers import Segment
-from ..runtime.module import (
-    Array,
-    DeviceStep,
-    HostStep,
-    HostValue,
-    Module,
-    ReadStep,
-    Step,
-    WriteStep,
-)
+from ..runtime.module import DeviceStep, Module, Step
+from ..runtime.native.jit import Cpu, this_cpu
 from ..runtime.queue import CommandQueue
+from ..runtime.stream import Stream
+from .cpu.stored import Stored
 from .emit.vta import Place, emit
 from .expr import Tensor
 from .graph import Graph, Node, Value
-from .ops.linear import Conv2d, Dense, MatMul
+from .host import host_program
+from .layers import macs
 from .passes.pack import Halo, Packed, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
@@ -72,6 +67,7 @@ def build_module(
     keep: bool = False,
     measured: int = 6,
     progress: Progress | None = None,
+    cpu: Cpu | None = None,
 ) -> Compiled:
     """Compile an integer graph for a machine.
 
@@ -86,6 +82,8 @@ def build_module(
         Tilings of each layer that the cycle model tries; 1 takes the best estimate.
     progress : Progress
         Told after each layer.
+    cpu : Cpu
+        The host's, by default this one.
     """
     search = Search(config, measured)
     refused: dict[Value, str] = {}
@@ -93,7 +91,7 @@ def build_module(
         placed = sequence(partition(graph, config, refused), graph)
         packed = pack(placed, config)
         memory = plan_memory(placed, packed, graph, reuse=not keep)
-        writer = _Writer(graph, config, packed, memory, search)
+        writer = _Writer(graph, config, packed, memory, search, cpu or this_cpu())
         try:
             return writer.write(placed, progress or (lambda layer, done, total: None))
         except _Refused as layer:  # it runs on the CPU: what was planned around it changes
@@ -110,26 +108,24 @@ class _Refused(Exception):
 
 @dataclass
 class _Writer:
-    """Collects the steps of a module in the order of its groups."""
+    """Collects the streams of a module, and what runs between them, in the order of its groups.
+
+    The host has a run before each stream and one after the last.
+    """
 
     graph: Graph
     config: Config
     packed: dict[Value, Packed]
     memory: Memory
     search: Search
-    steps: list[Step] = field(default_factory=list[Step])
-    values: dict[str, HostValue] = field(default_factory=dict[str, HostValue])
-    constants: dict[str, Array] = field(default_factory=dict[str, Array])
+    cpu: Cpu
+    streams: list[Stream] = field(default_factory=list[Stream])
+    runs: list[list[Node]] = field(default_factory=lambda: [[]])
     segments: list[Segment] = field(default_factory=list[Segment])
     layers: list[LayerInfo] = field(default_factory=list[LayerInfo])
     queue: CommandQueue | None = None
-    on_host: set[Value] = field(default_factory=set[Value])
-    on_device: set[Value] = field(default_factory=set[Value])
 
     def __post_init__(self) -> None:
-        for value in self.graph.inputs:
-            self._host_value(value.name, value.dtype.value, value.shape)
-            self.on_host.add(value)
         for packed in dict.fromkeys(self.packed.values()):
             if any(packed.halo):
                 filled = np.full(packed.size_bytes, packed.halo_value, np.int8)
@@ -151,33 +147,33 @@ class _Writer:
         """Append the steps of one group."""
         if item.layer is not None:
             self._add_layer(item.layer)
-        elif is_view(item) and self._root(item.group.nodes[0].inputs[0]) in self.on_device:
+        elif is_view(item) and item.group.nodes[0].output in self.packed:
             pass  # the same tiles under another shape
         else:
             self._add_on_host(item)
 
     def _finish(self) -> Compiled:
-        """Bring the outputs to the host and return the module."""
-        for value in self.graph.outputs:
-            self._bring_to_host(value, "")
+        """Compile what the host runs and return the module."""
         self._flush()
+        tiles = {value: self._tiles(value) for value in self.packed}
+        host, host_steps = host_program(self.graph, self.runs, tiles, self.cpu)
+        steps: list[Step] = []
+        for number, step in enumerate(host_steps):
+            if step is not None:
+                steps.append(step)
+            steps += map(DeviceStep, self.streams[number : number + 1])
         module = Module(
             name=self.graph.name,
             config=self.config,
-            inputs=tuple(value.name for value in self.graph.inputs),
-            outputs=tuple(value.name for value in self.graph.outputs),
-            values=tuple(self.values.values()),
+            host=host,
             arena_bytes=self.memory.arena_bytes,
             tensors=tuple(self.memory.tensors),
             segments=tuple(self.segments),
-            steps=tuple(self.steps),
-            constants=self.constants,
+            steps=tuple(steps),
         )
         return Compiled(module, self.graph, tuple(self.layers), self.packed)
 
     def _add_layer(self, layer: Layer) -> None:
-        for value in layer.inputs:
-            self._bring_to_device(value, layer.name)
         try:
             self._emit(layer, self.search.choose(layer))
         except (TilingError, ScheduleError) as error:
@@ -200,7 +196,6 @@ class _Writer:
             self.queue = CommandQueue(self.config)
         self.queue.mark(layer.name, layer.macs)
         emit(choice.kernel, self.queue, places)
-        self.on_device.add(self.packed[layer.output].value)
         self.layers.append(
             LayerInfo(layer.name, layer.kind, "vta", layer.macs, layer.output, choice=choice)
         )
@@ -212,25 +207,8 @@ class _Writer:
         return Place(byte, packed.strides)
 
     def _add_on_host(self, item: Placed) -> None:
-        for value in item.group.inputs:
-            self._bring_to_host(value, item.group.layer)
         self._flush()
-        for node in item.group.nodes:
-            for value in node.inputs:
-                if value in self.graph.constants and value.name not in self.constants:
-                    self.constants[value.name] = self.graph.constants[value]
-            for value in node.outputs:
-                self._host_value(value.name, value.dtype.value, value.shape)
-                self.on_host.add(value)
-            self.steps.append(
-                HostStep(
-                    node.op.kernel,
-                    node.op.attributes(),
-                    tuple(value.name for value in node.inputs),
-                    tuple(value.name for value in node.outputs),
-                    node.layer,
-                )
-            )
+        self.runs[-1].extend(item.group.nodes)
         last = item.group.nodes[-1]
         names = dict.fromkeys(type(node.op).__name__ for node in item.group.nodes)
         self.layers.append(
@@ -238,69 +216,23 @@ class _Writer:
                 item.group.layer,
                 next(iter(names)),
                 "cpu",
-                sum(_macs(node) for node in item.group.nodes),
+                sum(macs(node) for node in item.group.nodes),
                 last.outputs[0],
                 item.reason,
             )
         )
 
-    def _bring_to_device(self, value: Value, layer: str) -> None:
-        packed = self.packed[value]
-        if packed.value in self.on_device:
-            return
-        self._bring_to_host(value, layer)
-        self._flush()
-        tiles = self._unused(f"{packed.value.name}.tiles")
-        self._host_value(tiles, "int8", packed.shape)
-        attributes = {
-            "batch": self.config.batch,
-            "block": self.config.block_in,
-            "halo": packed.halo,
-            "value": packed.halo_value,
-        }
-        self.steps.append(HostStep("pack_tiles", attributes, (value.name,), (tiles,), layer))
-        self.steps.append(WriteStep(tiles, packed.value.name))
-        self.on_device.add(packed.value)
-
-    def _bring_to_host(self, value: Value, layer: str) -> None:
-        if value in self.on_host or value in self.graph.constants:
-            if value in self.graph.constants and value.name not in self.constants:
-                self.constants[value.name] = self.graph.constants[value]
-            return
-        packed = self.packed[value]
-        self._flush()
-        tiles = self._unused(f"{value.name}.read")
-        self._host_value(tiles, "int8", packed.shape)
-        self._host_value(value.name, value.dtype.value, value.shape)
-        self.steps.append(ReadStep(packed.value.name, tiles))
-        attributes = {"shape": value.shape, "halo": packed.halo}
-        self.steps.append(HostStep("unpack_tiles", attributes, (tiles,), (value.name,), layer))
-        self.on_host.add(value)
-
     def _flush(self) -> None:
         """End the stream that is being written, if there is one."""
         if self.queue is not None:
-            self.steps.append(DeviceStep(self.queue.finish()))
+            self.streams.append(self.queue.finish())
+            self.runs.append([])
             self.queue = None
 
-    def _host_value(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
-        self.values[name] = HostValue(name, dtype, shape)
-
-    def _unused(self, name: str) -> str:
-        """Return a name that no value of the graph has."""
-        taken = {value.name for value in self.graph.values}
-        return next(n for n in (name + "_" * i for i in range(len(taken) + 1)) if n not in taken)
-
-    def _root(self, value: Value) -> Value:
-        return self.packed[value].value if value in self.packed else value
-
-
-def _macs(node: Node) -> int:
-    """Return the multiply-accumulates of an operator that runs on the host."""
-    match node.op:
-        case Conv2d():
-            return node.output.size * node.inputs[1].size // node.inputs[1].shape[0]
-        case Dense() | MatMul():
-            return node.output.size * node.inputs[0].shape[-1]
-        case _:
-            return 0
+    def _tiles(self, value: Value) -> Stored:
+        """Return the form in which a value lies in device memory."""
+        packed, config = self.packed[value], self.config
+        offset = self.memory.offsets[packed.value]
+        return Stored(
+            value, config.block_in, packed.halo, packed.halo_value, True, config.batch, offset
+        )

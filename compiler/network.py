@@ -74,6 +74,24 @@ def load_network(
         raise GraphError(f"{path}: {error}") from None
 
 
+def load_float(path: str | Path, *, batch: int | None = None) -> Graph:
+    """Read the ONNX file of a float model, and return it as it is.
+
+    Raises
+    ------
+    ModelError
+        For a file that cannot be read or holds what is not supported.
+    GraphError
+        For a model that is quantized.
+    """
+    source = fold(read(path, batch=batch))
+    if is_quantized(source):
+        raise GraphError(
+            f"{path}: the model is quantized, and has no version in float32; run its integers"
+        )
+    return source
+
+
 def split_samples(
     graph: Graph, stacked: Mapping[str, NDArray[Any]]
 ) -> list[dict[str, NDArray[Any]]]:

@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 from .graph import DType, Graph, GraphError, TensorType, Value
 
 
-def evaluate(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[Value, NDArray[Any]]:
+def evaluate(
+    graph: Graph,
+    inputs: Mapping[str, NDArray[Any]],
+    found: Mapping[Value, NDArray[Any]] | None = None,
+) -> dict[Value, NDArray[Any]]:
     """Return every value of the graph, constants included, for inputs given by name.
+
+    What reads a value of `found` is computed from that, whatever the value should have been.
 
     Raises
     ------
@@ -18,7 +24,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[Value, ND
         For an input that is missing, unknown, or not of its shape and type.
     """
     values: dict[Value, NDArray[Any]] = {}
-    walk(graph, inputs, values.__setitem__)
+    walk(graph, inputs, values.__setitem__, found)
     return {**graph.constants, **values}
 
 
@@ -32,6 +38,7 @@ def walk(
     graph: Graph,
     inputs: Mapping[str, NDArray[Any]],
     visit: Callable[[Value, NDArray[Any]], None],
+    found: Mapping[Value, NDArray[Any]] | None = None,
 ) -> dict[Value, NDArray[Any]]:
     """Compute the graph, show each input and each result to `visit`, and return the outputs."""
     values = {**graph.constants, **check_inputs(graph, inputs)}
@@ -43,7 +50,7 @@ def walk(
         results = node.op.evaluate(*(values[value] for value in node.inputs))
         for value, array in zip(node.outputs, results, strict=True):
             assert TensorType(array.shape, DType.of(array)) == value.type, str(node)
-            values[value] = array
+            values[value] = array if found is None else found.get(value, array)
             visit(value, array)
         for value in {*node.inputs, *node.outputs}:
             if last.get(value, index) == index and value not in kept:

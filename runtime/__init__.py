@@ -11,6 +11,6 @@ From the compiler down to a device:
 - `residency` - where micro-ops lie in DRAM and SRAM, and when they are loaded
 - `assembly`, `stream` - recorded commands to instruction words; relocation
 - `buffers` - device memory handed out, named tensors
-- `drivers` - devices by name; `host` - what runs on the CPU, in NumPy
+- `drivers` - devices by name; `host` - the operators in NumPy, the reference
 - `native` - machine code for the CPU, and the threads that run it together
 """

@@ -1,9 +1,8 @@
-"""A compiled network as a value: constants, steps on host and device; saved to one file."""
+"""A compiled network as a value: the host's program, streams, constants; saved to one file."""
 
 import os
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from ..isa.config import Config
 from .buffers import Segment, Tensor
+from .native.program import NativeProgram
 from .stream import Stream
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -22,43 +22,40 @@ class ModuleError(ValueError):
 
 
 @dataclass(frozen=True)
-class HostValue:
-    """An array on the host: its name, NumPy type (`float32`) and shape."""
+class Copy:
+    """A tensor brought from one layout into another.
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+    Attributes
+    ----------
+    step : int
+        Which of its entry's steps does it.
+    value : str
+    source, target : str
+        How it lies before and after, for people: "row by row", "tiles of 1x16".
+    bytes : int
+        Bytes written.
+    """
+
+    step: int
+    value: str
+    source: str
+    target: str
+    bytes: int
 
 
 @dataclass(frozen=True)
 class HostStep:
-    """Run a kernel of `runtime.host` on arrays of the host.
+    """Run an entry of the host's program.
 
     Attributes
     ----------
-    kernel : str
-        Its name in `host.registry.KERNELS`.
-    attributes : mapping of str to object
-        What it is given by keyword; numbers, strings, booleans, None, and tuples of them.
-    inputs, outputs : tuple of str
-        Names of host values and host constants.
-    layer : str
-        What a report counts it to.
+    entry : str
+    copies : tuple of Copy
+        What it does besides computing layers.
     """
 
-    kernel: str
-    attributes: Mapping[str, object]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    layer: str
-
-
-@dataclass(frozen=True)
-class WriteStep:
-    """Copy a host value to a device tensor of as many bytes."""
-
-    value: str
-    tensor: str
+    entry: str
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +65,7 @@ class DeviceStep:
     stream: Stream
 
 
-@dataclass(frozen=True)
-class ReadStep:
-    """Copy a device tensor to a host value of as many bytes."""
-
-    tensor: str
-    value: str
-
-
-Step: TypeAlias = HostStep | WriteStep | DeviceStep | ReadStep
+Step: TypeAlias = HostStep | DeviceStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +77,9 @@ class Module:
     name : str
     config : Config
         The machine it was compiled for.
-    inputs, outputs : tuple of str
-        Host values that the user gives and gets, by the network's own names.
-    values : tuple of HostValue
-        Every array of the host that a step or the user makes.
-    constants : mapping of str to array
-        Arrays of the host that no step makes: weights of layers on the CPU.
+    host : NativeProgram
+        What the CPU does: it takes the user's inputs, gives the outputs, and works on tensors where
+        they lie in device memory.
     arena_bytes : int
         Device memory that tensors and segments lie in.
     tensors : tuple of Tensor
@@ -106,47 +92,39 @@ class Module:
     Raises
     ------
     ModuleError
-        For names that do not exist or exist twice, sizes that do not match, and what lies outside
-        the arena.
+        For names that do not exist or exist twice, streams of another machine, and what lies
+        outside the arena.
     """
 
     name: str
     config: Config
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    values: tuple[HostValue, ...]
+    host: NativeProgram
     arena_bytes: int
     tensors: tuple[Tensor, ...]
     segments: tuple[Segment, ...]
     steps: tuple[Step, ...]
-    constants: Mapping[str, Array] = field(default_factory=dict[str, Array])
 
     def __post_init__(self) -> None:
-        _unique("host value", [*(value.name for value in self.values), *self.constants])
         _unique("device tensor", [tensor.name for tensor in self.tensors])
         for tensor in self.tensors:
             self._inside(f"tensor {tensor.name!r}", tensor.offset, tensor.size_bytes)
         for segment in self.segments:
             self._inside("a constant segment", segment.offset, segment.data.size)
-        made = {*self.inputs, *self.constants}
-        for name in self.inputs:
-            self.value(name)
         for position, step in enumerate(self.steps):
             try:
-                self._follow(step, made)
+                self._check(step)
             except ModuleError as error:
                 raise ModuleError(f"step {position}, {type(step).__name__}: {error}") from None
-        for name in self.outputs:
-            self.value(name)
-            if name not in made:
-                raise ModuleError(f"output {name!r} is made by no step")
 
-    def value(self, name: str) -> HostValue:
-        """Return the host value of that name; raises ModuleError when there is none."""
-        for value in self.values:
-            if value.name == name:
-                return value
-        raise ModuleError(f"there is no host value {name!r}")
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the user gives, by the network's own names."""
+        return tuple(item.name for item in self.host.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the user gets."""
+        return tuple(item.name for item in self.host.outputs)
 
     def tensor(self, name: str) -> Tensor:
         """Return the device tensor of that name; raises ModuleError when there is none."""
@@ -206,25 +184,20 @@ class Module:
                 f"{self.arena_bytes}"
             )
 
-    def _follow(self, step: Step, made: set[str]) -> None:
+    def _check(self, step: Step) -> None:
         match step:
             case HostStep():
-                for name in step.inputs:
-                    if name not in made:
-                        raise ModuleError(f"{name!r} is not made before it is used")
-                made.update(self.value(name).name for name in step.outputs)
-            case WriteStep() | ReadStep():
-                value, tensor = self.value(step.value), self.tensor(step.tensor)
-                size = np.dtype(value.dtype).itemsize * int(np.prod(value.shape, dtype=np.int64))
-                if size != tensor.size_bytes:
-                    raise ModuleError(
-                        f"host value {value.name!r} has {size} bytes and device tensor "
-                        f"{tensor.name!r} {tensor.size_bytes}"
-                    )
-                if isinstance(step, ReadStep):
-                    made.add(value.name)
-                elif value.name not in made:
-                    raise ModuleError(f"{value.name!r} is not made before it is used")
+                code = self.host.code
+                if step.entry not in code.entries:
+                    known = ", ".join(code.entries) or "none"
+                    raise ModuleError(f"there is no entry {step.entry!r}; there are {known}")
+                count = len(code.layers[code.entries.index(step.entry)])
+                for copy in step.copies:
+                    if not 0 <= copy.step < count:
+                        raise ModuleError(
+                            f"{copy.value!r} is copied in step {copy.step} of {step.entry!r}, "
+                            f"which has {count}"
+                        )
             case DeviceStep():
                 if step.stream.config != self.config:
                     differing = ", ".join(differences(step.stream.config, self.config))

@@ -1,4 +1,4 @@
-"""The file that holds a module: a ZIP of one JSON document and NumPy arrays."""
+"""The file that holds a module: a ZIP of JSON, NumPy arrays and the host's object code."""
 
 import json
 import zipfile
@@ -12,19 +12,19 @@ from ..isa.config import Config, ConfigError
 from .buffers import Segment, Tensor
 from .module import (
     Array,
+    Copy,
     DeviceStep,
     HostStep,
-    HostValue,
     Module,
     ModuleError,
-    ReadStep,
     Step,
-    WriteStep,
 )
+from .native.errors import NativeError
+from .native.programfile import read_program, write_program
 from .stream import Mark, Stream
 
 FORMAT = "vtakit module"
-VERSION = 1
+VERSION = 2
 MANIFEST = "module.json"
 
 _Json: TypeAlias = dict[str, Any]
@@ -45,30 +45,24 @@ def write_module(module: Module, file: IO[bytes]) -> None:
             "version": VERSION,
             "name": module.name,
             "config": module.config.to_json(),
-            "inputs": module.inputs,
-            "outputs": module.outputs,
-            "values": [vars(value) for value in module.values],
             "arena_bytes": module.arena_bytes,
             "tensors": [vars(tensor) for tensor in module.tensors],
             "segments": [
                 {"offset": segment.offset, "data": put(f"segments/{i}", segment.data)}
                 for i, segment in enumerate(module.segments)
             ],
-            "constants": {
-                name: put(f"constants/{i}", array)
-                for i, (name, array) in enumerate(module.constants.items())
-            },
             "steps": [
                 {"kind": type(step).__name__, **_step_document(f"steps/{i}", step, put)}
                 for i, step in enumerate(module.steps)
             ],
         }
         archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(document, indent=1))
+        write_program(module.host, archive)
 
 
 def _step_document(prefix: str, step: Step, put: Callable[[str, Array], str]) -> _Json:
-    if not isinstance(step, DeviceStep):
-        return dict(vars(step))
+    if isinstance(step, HostStep):
+        return {"entry": step.entry, "copies": [vars(copy) for copy in step.copies]}
     return {
         "insns": put(f"{prefix}/insns", step.stream.insns),
         "uops": put(f"{prefix}/uops", step.stream.uops),
@@ -100,7 +94,7 @@ def read_module(archive: zipfile.ZipFile) -> Module:
         return _module(cast(_Json, document), archive)
     except KeyError as error:
         raise ModuleError(f"a damaged module: {error} is missing") from None
-    except (TypeError, AttributeError, ValueError, ConfigError) as error:
+    except (TypeError, AttributeError, ValueError, ConfigError, NativeError) as error:
         if isinstance(error, ModuleError):
             raise
         raise ModuleError(f"a damaged module: {error}") from None
@@ -115,12 +109,7 @@ def _module(document: _Json, archive: zipfile.ZipFile) -> Module:
     return Module(
         name=document["name"],
         config=config,
-        inputs=tuple(document["inputs"]),
-        outputs=tuple(document["outputs"]),
-        values=tuple(
-            HostValue(item["name"], item["dtype"], tuple(item["shape"]))
-            for item in document["values"]
-        ),
+        host=read_program(archive),
         arena_bytes=document["arena_bytes"],
         tensors=tuple(
             Tensor(item["name"], item["offset"], item["dtype"], tuple(item["shape"]))
@@ -129,7 +118,6 @@ def _module(document: _Json, archive: zipfile.ZipFile) -> Module:
         segments=tuple(
             Segment(item["offset"], _uint8(get(item["data"]), 1)) for item in document["segments"]
         ),
-        constants={name: get(place) for name, place in document["constants"].items()},
         steps=tuple(_step(item, config, get) for item in document["steps"]),
     )
 
@@ -137,30 +125,13 @@ def _module(document: _Json, archive: zipfile.ZipFile) -> Module:
 def _step(item: Mapping[str, Any], config: Config, get: Callable[[str], Array]) -> Step:
     match item["kind"]:
         case "HostStep":
-            return HostStep(
-                item["kernel"],
-                {name: _tuples(value) for name, value in item["attributes"].items()},
-                tuple(item["inputs"]),
-                tuple(item["outputs"]),
-                item["layer"],
-            )
-        case "WriteStep":
-            return WriteStep(item["value"], item["tensor"])
-        case "ReadStep":
-            return ReadStep(item["tensor"], item["value"])
+            return HostStep(item["entry"], tuple(Copy(**copy) for copy in item["copies"]))
         case "DeviceStep":
             marks = tuple(Mark(m["layer"], m["begin"], m["macs"]) for m in item["marks"])
             insns = _uint8(get(item["insns"]), 2)
             return DeviceStep(Stream(config, insns, _uint8(get(item["uops"]), 1), marks))
         case kind:
             raise ModuleError(f"a damaged module: {kind!r} is no kind of step")
-
-
-def _tuples(value: object) -> object:
-    """Turn JSON's lists into tuples, which attributes are made of."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in cast(list[object], value))
-    return value
 
 
 def _uint8(array: Array, dimensions: int) -> npt.NDArray[np.uint8]:

@@ -12,15 +12,15 @@ from ..isa.instructions import Memory
 from .drivers.device import Device, RunResult
 from .module import (
     Array,
+    Copy,
     DeviceStep,
     HostStep,
     Module,
     ModuleError,
-    ReadStep,
-    Step,
-    WriteStep,
     differences,
 )
+from .native.errors import NativeError
+from .native.program import NativeSession
 from .stream import Stream, alignment, moved_bytes
 
 BYTES_OF = {
@@ -40,7 +40,7 @@ class LayerReport:
     Attributes
     ----------
     layer : str
-        Its name; empty for what belongs to none.
+        Its name; empty for what belongs to none, as all copies.
     on_device : bool
         Whether the device did it; else the host.
     cycles : int or None
@@ -51,7 +51,7 @@ class LayerReport:
     bytes : dict
         Moved between DRAM and chip, by memory (inp, wgt, acc, uop, out).
     seconds : float
-        Spent by the host: computing, or copying to and from the device.
+        Spent by the host.
     """
 
     layer: str
@@ -61,6 +61,14 @@ class LayerReport:
     instructions: int = 0
     bytes: dict[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """A tensor that the host brought from one layout into another, and how long that took."""
+
+    copy: Copy
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,8 @@ class RunReport:
         Of all streams together; None where the device counts none.
     layers : list of LayerReport
         In the order in which they first run.
+    copies : list of CopyReport
+        In the order in which they run.
     results : list of RunResult
         One for each stream: its counters, and the starts and ends of its instructions.
     counters : dict of str to int
@@ -86,6 +96,7 @@ class RunReport:
     outputs: dict[str, Array]
     cycles: int | None
     layers: list[LayerReport]
+    copies: list[CopyReport]
     results: list[RunResult]
     counters: dict[str, int]
     seconds: float
@@ -99,16 +110,19 @@ class Session:
     module : Module
     device : Device
         Stays open when the session is closed.
+    threads : int
+        Of the host. One, by default: then nothing waits on its CPUs while the device computes.
 
     Raises
     ------
     ModuleError
-        For a device of another configuration, naming the fields that differ.
+        For a device of another configuration, naming the fields that differ, and for code of
+        another CPU.
     OutOfMemory
         When the arena does not fit.
     """
 
-    def __init__(self, module: Module, device: Device) -> None:
+    def __init__(self, module: Module, device: Device, threads: int = 1) -> None:
         if module.config != device.config:
             differing = ", ".join(differences(module.config, device.config))
             raise ModuleError(
@@ -122,6 +136,12 @@ class Session:
         align = alignment(module.config)
         arena_bytes = -(-module.arena_bytes // align) * align
         self.address = device.allocate(arena_bytes + sum(sizes), align=align)
+        memory = device.view(self.address, arena_bytes) if module.host.shared else None
+        try:
+            self._host = NativeSession(module.host, threads, shared=memory)
+        except NativeError as error:
+            device.release(self.address)
+            raise ModuleError(f"module {module.name!r}: {error}") from None
         for segment in module.segments:
             device.write(self.address + segment.offset, segment.data)
         self._bound: list[_Bound] = []
@@ -140,8 +160,10 @@ class Session:
             For an input that is missing, unknown, or of another type or shape.
         """
         began = time.perf_counter()
-        values = {**self.module.constants, **self._checked(inputs)}
+        for name, array in self._checked(inputs).items():
+            np.copyto(self._host.inputs[name], array)
         layers: dict[tuple[str, bool], LayerReport] = {}
+        copies: list[CopyReport] = []
         results: list[RunResult] = []
         for step in self.module.steps:
             if isinstance(step, DeviceStep):
@@ -149,20 +171,17 @@ class Session:
                 results.append(self.device.run(bound.insns))
                 bound.report(results[-1], layers)
             else:
-                before = time.perf_counter()
-                self._run_on_host(step, values)
-                layer = step.layer if isinstance(step, HostStep) else ""
-                report = layers.setdefault((layer, False), LayerReport(layer, False))
-                report.seconds += time.perf_counter() - before
+                self._run_on_host(step, layers, copies)
         counted = [result.cycles for result in results if result.cycles is not None]
         counters: dict[str, int] = {}
         for result in results:
             for name, count in result.counters.items():
                 counters[name] = counters.get(name, 0) + count
         return RunReport(
-            outputs={name: values[name] for name in self.module.outputs},
+            outputs={name: array.copy() for name, array in self._host.outputs.items()},
             cycles=sum(counted) if len(counted) == len(results) else None,
             layers=list(layers.values()),
+            copies=copies,
             results=results,
             counters=counters,
             seconds=time.perf_counter() - began,
@@ -181,7 +200,8 @@ class Session:
         return data.view(np.dtype(tensor.dtype)).reshape(tensor.shape)
 
     def close(self) -> None:
-        """Give the memory back to the device."""
+        """Give the memory back to the device, and stop the host's threads."""
+        self._host.close()
         self.device.release(self.address)
 
     def __enter__(self) -> Self:
@@ -195,46 +215,37 @@ class Session:
     ) -> None:
         self.close()
 
-    def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _checked(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        wanted = {item.name: item for item in self.module.host.inputs}
         expected = ", ".join(
-            f"{value.name!r} {value.dtype} {value.shape}"
-            for value in map(self.module.value, self.module.inputs)
+            f"{item.name!r} {item.dtype} {item.shape}" for item in self.module.host.inputs
         )
-        for name in self.module.inputs:
+        for name in wanted:
             if name not in inputs:
                 raise ModuleError(f"input {name!r} is missing; the network takes {expected}")
         for name, array in inputs.items():
-            if name not in self.module.inputs:
+            if name not in wanted:
                 raise ModuleError(f"there is no input {name!r}; the network takes {expected}")
-            value = self.module.value(name)
-            if (str(array.dtype), array.shape) != (value.dtype, value.shape):
+            if (str(array.dtype), array.shape) != (wanted[name].dtype, wanted[name].shape):
                 raise ModuleError(
                     f"input {name!r} is {array.dtype} {array.shape}; the network takes {expected}"
                 )
-        return dict(inputs)
+        return inputs
 
-    def _run_on_host(self, step: Step, values: dict[str, Array]) -> None:
-        match step:
-            case HostStep():
-                from .host.registry import KERNELS, run
-
-                if step.kernel not in KERNELS:
-                    raise ModuleError(
-                        f"layer {step.layer!r} needs kernel {step.kernel!r}, which "
-                        f"does not exist here; known are {', '.join(KERNELS)}"
-                    )
-                made = run(step.kernel, step.attributes, [values[name] for name in step.inputs])
-                values.update(zip(step.outputs, made, strict=True))
-            case WriteStep():
-                address = self.address + self.module.tensor(step.tensor).offset
-                data = np.ascontiguousarray(values[step.value]).reshape(-1).view(np.uint8)
-                self.device.write(address, data)
-            case ReadStep():
-                value = self.module.value(step.value)
-                data = self.read(step.tensor).reshape(-1).view(np.dtype(value.dtype))
-                values[step.value] = data.reshape(value.shape)
-            case DeviceStep():
-                raise AssertionError("streams run on the device")
+    def _run_on_host(
+        self, step: HostStep, layers: dict[tuple[str, bool], LayerReport], copies: list[CopyReport]
+    ) -> None:
+        """Run an entry, and share out its time among what it does by the CPU's own counter."""
+        before = time.perf_counter()
+        self._host.execute(step.entry, timed=True)
+        seconds = time.perf_counter() - before
+        cycles = self._host.times.astype(np.float64)
+        shares = seconds * cycles / max(1.0, float(cycles.sum()))
+        code = self.module.host.code
+        for layer, share in zip(code.layers[code.entries.index(step.entry)], shares, strict=True):
+            report = layers.setdefault((layer, False), LayerReport(layer, False))
+            report.seconds += float(share)
+        copies += [CopyReport(copy, float(shares[copy.step])) for copy in step.copies]
 
 
 class _Bound:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from .cuda import cuda
-from .native import native
+from .native import native, native_float
 from .onnx_runtime import as_given, quantized
 from .rival import Case, Factory, Rival, RivalError
 
@@ -22,6 +22,7 @@ class Candidate:
 
 CANDIDATES = (
     Candidate("LLVM", native),
+    Candidate("LLVM, float32", native_float),
     Candidate("CUDA", cuda),
     Candidate("ONNX Runtime", as_given),
     Candidate("ONNX Runtime, int8", quantized),

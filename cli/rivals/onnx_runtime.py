@@ -83,7 +83,7 @@ class OnnxRuntime:
     arithmetic : str
     """
 
-    exact = False
+    ours = exact = False
 
     def __init__(
         self, key: str, case: Case, model: Path | Callable[[], bytes], arithmetic: str

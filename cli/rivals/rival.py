@@ -57,13 +57,17 @@ class Rival(Protocol):
     Attributes
     ----------
     key : str
-        What tables and the JSON document call it: "llvm", "cuda", "ort", "ort-int8".
+        What tables and the JSON document call it: "llvm", "llvm-float32", "cuda",
+        "ort", "ort-int8".
     name : str
         For people, with its version: "ONNX Runtime 1.32.0".
     arithmetic : str
         "int8" or "float32".
+    ours : bool
+        Whether it is this project's own code.
     exact : bool
-        Whether its outputs must be those of the integer network, bit for bit.
+        Whether its outputs must be those of the integer network, bit for bit; where the network
+        ends with operators in float, within their rounding.
     detail : mapping of str to str
         How it is set up: settings by name, once it is prepared.
     """
@@ -74,6 +78,8 @@ class Rival(Protocol):
     def name(self) -> str: ...
     @property
     def arithmetic(self) -> str: ...
+    @property
+    def ours(self) -> bool: ...
     @property
     def exact(self) -> bool: ...
     @property

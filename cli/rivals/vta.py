@@ -28,8 +28,8 @@ class VtaCost:
     layers : dict of layer to int
         Cycles of layers on VTA.
     host : dict of layer to float
-        Seconds that this machine, in the host's place, takes for layers on the CPU, and for packing
-        and copying what VTA reads and writes.
+        Seconds that this machine, in the host's place, takes for layers on the CPU, and, under no
+        name, for copies between layouts.
     outputs : dict of str to array
     """
 

@@ -31,15 +31,16 @@ def row_by_row(group: Group, operands: Operands) -> Compute:
 
 def on_blocks(
     group: Group, anchor: Anchor | None, operands: Operands, result: Stored
-) -> Callable[[Expr, Expr, Expr, Expr, Expr], Expr]:
+) -> Callable[..., Expr]:
     """Return the element of a group's result in blocks of channels, (N, CB, H, W, block)."""
     block = result.block
 
-    def element(n: Expr, c: Expr, y: Expr, x: Expr, lane: Expr) -> Expr:
-        at = (n, c * block + lane, y, x)[: len(group.output.shape)]
+    def element(*place: Expr) -> Expr:
+        at = result.indices(place)
         known: dict[Value, Expr] = {}
         if anchor is not None:
-            found = anchor.result((n, c, y, x, lane))
+            _, c, _, _, lane = place
+            found = anchor.result(place)
             value, more = _corrected(group, anchor, operands)
             if more is not None:
                 padded = np.zeros(result.inner[1] * block, np.int32)
@@ -49,7 +50,7 @@ def on_blocks(
             known[value] = found
         last = _chain(group, at, operands, known, block=block)
         if result.element.is_float:  # what pads the last block is multiplied by zeros later
-            last = inside(group.output, at, last)
+            last = inside(at, group.output.shape[1:2], last)
         return biased(last) if result.biased else last
 
     return element
@@ -78,7 +79,7 @@ def _chain(
     source = group.source
     if source is not None:
         if source.value in operands.constants:
-            return operands.element(source.value, at)
+            return operands.element(source.value, at, block=block)
         return operands.read(source, operands.whole(source), at)
     for node in group.nodes:
         if node.output in known or node is group.anchor:

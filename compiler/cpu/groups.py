@@ -1,6 +1,6 @@
 """Which operators run as one loop nest on a CPU, and how each value lies in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,12 +10,15 @@ from ..graph import DType, Graph, Node, Value
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.qlinear import QLinearAveragePool
-from ..ops.shape import Reshape
+from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from .elementwise import ELEMENTWISE
-from .stored import BLOCK, NO_HALO, Halo, Stored, is_image
+from .stored import BLOCK, NO_HALO, Halo, Stored, image, is_image
 
 ANCHORS = (Conv2d, Dense, MaxPool2d, SumPool2d, QLinearAveragePool)
 """What works on images in blocks of channels."""
+
+MOVES = (Reshape, Transpose, Broadcast, Slice, Pad, Concat, Gather)
+"""What only moves elements, and can give its result in any form."""
 
 SMALL = {DType.INT8: 4, DType.FLOAT32: 1}
 """Channels of a block where there are as few: a dot product's bytes, or one number."""
@@ -70,26 +73,87 @@ class Plan:
     data: dict[Group, Stored]
     signed: bool = False
 
+    def before(self, group: Group) -> dict[Value, list[Stored]]:
+        """Return the forms that there are of each value when a group begins."""
+        later = {form for one in self.groups[self.groups.index(group) :] for form in one.results}
+        return {
+            value: [form for form in forms if form not in later]
+            for value, forms in self.stored.items()
+        }
+
+    def copy(self, value: Value, form: Stored) -> None:
+        """Add a group that copies a value, as it lies so far, into another form."""
+        known = self.stored.setdefault(value, [])
+        self.groups.append(Group([], known[0] if known else Stored(value), [form]))
+        known.append(form)
+
 
 def plan(
-    graph: Graph, constants: Mapping[Value, NDArray[np.generic]], *, signed: bool = False
+    graph: Graph,
+    constants: Mapping[Value, NDArray[np.generic]],
+    *,
+    signed: bool = False,
+    stored: Mapping[Value, Sequence[Stored]] | None = None,
+    tiles: Mapping[Value, Stored] | None = None,
+    rows: Collection[Value] | None = None,
 ) -> Plan:
-    """Return the groups of a graph, each value in the form that its readers want."""
+    """Return the groups of a graph, each value in the form that its readers want.
+
+    Parameters
+    ----------
+    graph : Graph
+    constants : mapping of Value to array
+    signed : bool
+        Whether int8 stays int8 in blocks.
+    stored : mapping of Value to sequence of Stored
+        How inputs lie; row by row, without.
+    tiles : mapping of Value to Stored
+        Forms in which results must lie, in an accelerator's memory.
+    rows : collection of Value
+        Results that are wanted row by row; all of the graph's, without.
+    """
     groups = _grouped(graph)
     wanted = _wanted(graph, groups, constants)
-    made = Plan([], {}, {}, signed)
+    tiles, rows = tiles or {}, graph.outputs if rows is None else rows
+    known = {value: list(forms) for value, forms in (stored or {}).items()}
+    made = Plan([], known, {}, signed)
     for value in graph.inputs:
-        made.stored[value] = [Stored(value)]
+        made.stored.setdefault(value, [Stored(value)])
     for group in groups:
         anchor = group.anchor
         if anchor is not None and isinstance(anchor.op, ANCHORS):
             source = data_of(graph, anchor)
-            made.data[group] = _form(made, source, wanted[source][anchor])
-        stored = _made(graph, group, made, wanted)
-        group.results.append(stored)
-        made.stored[group.output] = [stored]
+            dots = is_dot(anchor, source, constants)
+            made.data[group] = _form(made, source, wanted[source][anchor], dots)
+        tile, end = tiles.get(group.output), group.output in rows
+        if tile is not None and _gives(group, tile):
+            form = tile
+        else:
+            form = _made(graph, group, made, wanted, end and not graph.consumers(group.output))
+        group.results.append(form)
+        made.stored[group.output] = [form]
         made.groups.append(group)
+        if tile is not None and tile is not form:
+            made.copy(group.output, tile)
     return made
+
+
+def is_dot(anchor: Node, data: Value, constants: Mapping[Value, NDArray[np.generic]]) -> bool:
+    """Return whether an anchor is sums of products over whole blocks of channels."""
+    weights = constants.get(anchor.inputs[1]) if len(anchor.inputs) > 1 else None
+    if weights is None or not isinstance(anchor.op, Conv2d | Dense):
+        return False
+    groups = anchor.op.groups if isinstance(anchor.op, Conv2d) else 1
+    inner, outer = image(data.shape)[1] // groups, weights.shape[0] // groups
+    return groups == 1 or (inner % BLOCK == 0 and outer % BLOCK == 0)
+
+
+def _gives(group: Group, form: Stored) -> bool:
+    """Return whether a group can give its result in a form other than its own."""
+    anchor = group.anchor
+    if anchor is None or isinstance(anchor.op, MOVES):
+        return True
+    return isinstance(anchor.op, ANCHORS) and form.blocked
 
 
 def data_of(graph: Graph, anchor: Node) -> Value:
@@ -200,12 +264,13 @@ def _merged(wishes: Mapping[Node, tuple[int, Halo, float]]) -> tuple[int, Halo, 
     return block, halo, fill
 
 
-def _made(graph: Graph, group: Group, made: Plan, wanted: Wishes) -> Stored:
-    """Return the form in which a group gives its result."""
+def _made(graph: Graph, group: Group, made: Plan, wanted: Wishes, end: bool) -> Stored:
+    """Return the form in which a group gives its result; at the `end` nobody else reads it."""
     value, anchor = group.output, group.anchor
     wishes = wanted.get(value, {})
     on_images = anchor is not None and isinstance(anchor.op, ANCHORS)
-    if on_images or (anchor is None and is_image(value) and _blocked(group, made, wishes)):
+    alone = anchor is None and is_image(value) and not end
+    if on_images or (alone and _blocked(group, made, wishes)):
         block, halo, fill = _merged(wishes)
         return Stored(value, block, halo, fill, made.signed)
     del graph
@@ -218,17 +283,20 @@ def _blocked(group: Group, made: Plan, wishes: Mapping[Node, tuple[int, Halo, fl
         return True
     read = [value for node in group.nodes for value in node.inputs if value in made.stored]
     same = [value for value in read if value.shape == group.output.shape]
-    return any(made.stored[value][0].block == BLOCK for value in same)
+    return any(made.stored[value][0].blocked for value in same)
 
 
-def _form(made: Plan, value: Value, wish: tuple[int, Halo, float]) -> Stored:
-    """Return a value in the form that is wanted, made by a copy where it does not lie so."""
+def _form(made: Plan, value: Value, wish: tuple[int, Halo, float], dots: bool) -> Stored:
+    """Return a value in the form that is wanted, made by a copy where it does not lie so.
+
+    Dot products want int8 as all blocks have it, which an accelerator's tiles may not.
+    """
     block, halo, fill = wish
     for stored in made.stored[value]:
         inside = all(a <= b for a, b in zip(halo, stored.halo, strict=True))
-        if stored.block == block and inside and (not any(halo) or stored.fill == fill):
+        suits = stored.batch == 1 and (not dots or stored.signed == made.signed)
+        if stored.block == block and suits and inside and (not any(halo) or stored.fill == fill):
             return stored
-    copy = Stored(value, block, halo, fill, made.signed)
-    made.groups.append(Group([], made.stored[value][0], [copy]))
-    made.stored[value].append(copy)
-    return copy
+    form = Stored(value, block, halo, fill, made.signed)
+    made.copy(value, form)
+    return form

@@ -29,6 +29,7 @@ from ..graph import DType, Node
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.qlinear import QLinearAveragePool
+from .groups import is_dot
 from .intrinsics import DOT
 from .operands import Array, Operands, unbiased
 from .stored import BLOCK, ZERO, Stored, image
@@ -73,7 +74,7 @@ def anchored(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...
                 return _computed(node, data, operands, shape)
             if isinstance(node.op, Dense):
                 return _dense(data, weights, operands, shape)
-            return _convolution(node.op, data, weights, operands, shape)
+            return _convolution(node, node.op, data, weights, operands, shape)
         case MaxPool2d() as op:
             finish = unbiased if data.biased else None
             return Anchor(_max_pool(op, data, operands, shape), "pool", None, finish)
@@ -92,11 +93,11 @@ def _dense(data: Stored, weights: Array, operands: Operands, shape: tuple[int, .
 
 
 def _convolution(
-    op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
+    node: Node, op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
 ) -> Anchor:
     channels, outputs = image(data.value.shape)[1], weights.shape[0]
     inner, outer = channels // op.groups, outputs // op.groups
-    if op.groups == 1 or (inner % BLOCK == 0 and outer % BLOCK == 0):
+    if is_dot(node, data.value, operands.constants):
         return _dot(op, data, weights, operands, shape)
     if inner == outer == 1:
         return Anchor(_depthwise(op, data, weights, operands, shape), "depthwise",
@@ -240,7 +241,7 @@ def _direct(
         output = minimum(o * BLOCK + lane, outputs - 1)
         channel = output // outer * inner + c
         place = x[n, channel // block, y * sy + ky * dy, x_ * sx + kx * dx, channel % block]
-        value = cast(unbiased(place), kind) if data.biased else place
+        value = cast(unbiased(place) if data.biased else place, kind)
         return total(value * cast(weight(output, c, ky, kx), kind), over=(c, ky, kx))
 
     return compute("acc", shape, element)

@@ -19,7 +19,7 @@ from .bodies import on_blocks, row_by_row
 from .groups import Group, Plan
 from .images import anchored
 from .operands import Array, Operands, View
-from .plain import computed
+from .plain import computed, moved
 from .stored import Stored
 from .templates import dots, elements, rows, windows
 
@@ -48,7 +48,7 @@ class Kernel:
 def kernels(group: Group, made: Plan, constants: dict[Value, Array], cpu: Cpu) -> list[Kernel]:
     """Return what computes a group: first the halo around its result, then the result."""
     (result,) = group.results
-    operands = Operands(made.stored, constants)
+    operands = Operands(made.before(group), constants)
     out, schedule = _scheduled(group, made, operands, result, cpu)
     operands.out(out, result)
     return [*halo(result), _kernel(schedule, operands)]
@@ -70,9 +70,13 @@ def _scheduled(
     anchor = None
     if group in made.data and group.anchor is not None:
         anchor = anchored(group.anchor, made.data[group], operands, result.inner)
+    if anchor is None and group.anchor is not None:
+        out = moved(group.anchor, operands, result)
+        return out, elements(out, across=False)
     out = compute("out", result.inner, on_blocks(group, anchor, operands, result))
     if anchor is None:
-        across = any(not view.stored.block for view in operands.views.values())
+        rows_read = any(not view.stored.block for view in operands.views.values())
+        across = rows_read and group.output.shape[1] > result.block // 4
         return out, elements(out, across=across)
     if anchor.kind == "dot":
         return out, dots(out, anchor.acc, cpu)
@@ -80,8 +84,8 @@ def _scheduled(
 
 
 def halo(result: Stored) -> list[Kernel]:
-    """Return what fills the halo around an image."""
-    if not any(result.halo):
+    """Return what fills the halo around an image; in an accelerator's memory it is there."""
+    if not any(result.halo) or result.place is not None:
         return []
     top, left, bottom, right = result.halo
     n, blocks, high, wide, block = result.shape

@@ -50,30 +50,29 @@ class Memory:
         return self._placed[data]
 
     def place(self, kernel: Kernel, tensor: Tensor) -> int:
-        """Return the offset in the arena at which a kernel's tensor begins."""
+        """Return where a kernel's tensor begins: in the arena, or in another device's memory."""
         if tensor in self.scratch:
             return self.scratch[tensor]
         view = kernel.views[tensor]
-        return self.offsets[view.stored] + view.begin * BYTES[view.stored.element]
+        place = view.stored.place
+        base = self.offsets[view.stored] if place is None else place
+        return base + view.begin * BYTES[view.stored.element]
 
     def array(self, value: Value, stored: Stored) -> NativeArray:
         """Return what a user finds where a value lies."""
         return NativeArray(value.name, value.dtype.value, value.shape, self.offsets[stored])
 
 
-def outputs(graph: Graph, made: Plan) -> dict[Value, Stored]:
-    """Return where each output lies row by row, adding copies where it does not yet."""
+def outputs(values: Sequence[Value], made: Plan) -> dict[Value, Stored]:
+    """Return where each of the values lies row by row, adding copies where it does not yet."""
     found: dict[Value, Stored] = {}
-    for value in graph.outputs:
+    for value in values:
         known = [s for s in made.stored.get(value, ()) if not s.block]
         if known:
             found[value] = known[0]
             continue
-        copy = Stored(value)
-        source = made.stored.setdefault(value, [])
-        made.groups.append(Group([], source[0] if source else Stored(value), [copy]))
-        source.append(copy)
-        found[value] = copy
+        found[value] = Stored(value)
+        made.copy(value, found[value])
     return found
 
 
@@ -84,23 +83,28 @@ def placed(
     results: Mapping[Value, Stored],
     *,
     reused: bool = True,
+    shared: bool = False,
 ) -> Memory:
-    """Give every value a place in the arena, if `reused` where others lay that nobody reads."""
+    """Give every value a place in the arena, if `reused` where others lay that nobody reads.
+
+    `shared` is whether the arena begins with the address of another device's memory.
+    """
     first: dict[Stored, int] = {}
     last: dict[Stored, int] = {}
     for value in graph.inputs:
         first[made.stored[value][0]] = -1
     for position, (_, kernels) in enumerate(steps):
         for kernel in kernels:
-            for view in kernel.views.values():
-                first.setdefault(view.stored, position)
-                last[view.stored] = position
+            for stored in (view.stored for view in kernel.views.values()):
+                if stored.place is None:
+                    first.setdefault(stored, position)
+                    last[stored] = position
     for stored in results.values():
         first.setdefault(stored, len(steps))
         last[stored] = len(steps)
     for value in graph.inputs:  # they stay what they are, for the next run
         last[made.stored[value][0]] = len(steps)
-    heap = Heap(0, ADDRESSES)
+    heap = Heap(ALIGN if shared else 0, ADDRESSES)
     memory = Memory()
     for position in range(-1, len(steps) + 1):
         for stored in (s for s in first if first[s] == position):

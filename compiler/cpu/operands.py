@@ -23,7 +23,7 @@ from ..expr import (
     select,
 )
 from ..graph import DType, Value
-from .stored import BLOCK, TYPES, ZERO, Stored
+from .stored import TYPES, ZERO, Stored
 
 Array = NDArray[Any]
 
@@ -106,10 +106,13 @@ class Operands:
     def read(self, stored: Stored, tensor: Placeholder, at: Sequence[Expr]) -> Expr:
         """Return the element of `tensor`, which has all of a value, at indices of the value."""
         if not stored.block:
-            return inside(stored.value, at, tensor[tuple(at)])
+            return inside(at, stored.value.shape[1:2], tensor[tuple(at)])
         n, c, *rest = at
         y, x = rest or (Const(0), Const(0))
-        found = tensor[n, tidy(c // stored.block), y, x, tidy(c % stored.block)]
+        place: list[Expr] = [n, tidy(c // stored.block), y, x, tidy(c % stored.block)]
+        if stored.batch > 1:
+            place[:1], place[-1:] = [tidy(n // stored.batch)], [tidy(n % stored.batch), place[-1]]
+        found = inside(at, [stored.inner[1] * stored.block], tensor[tuple(place)])
         return unbiased(found) if stored.biased else found
 
     def _constant(
@@ -125,17 +128,17 @@ class Operands:
             if padded:
                 around = [(0, 0)] * array.ndim
                 axis = 1 - (len(extents) - array.ndim)
-                around[axis] = (0, -array.shape[axis] % BLOCK)
+                around[axis] = (0, -array.shape[axis] % block)
                 array = np.pad(array, around)
             self._known[key] = self.array(array.astype(np.uint8) if narrow else array, "c")
         return cast(self._known[key][tuple(at)], kind)
 
 
-def inside(value: Value, at: Sequence[Expr], found: Expr) -> Expr:
-    """Return an element, or zero beyond the last channel where blocks are padded."""
-    if len(at) < 2 or limits(at[1])[1] < value.shape[1]:
+def inside(at: Sequence[Expr], channels: Sequence[int], found: Expr) -> Expr:
+    """Return an element, or zero beyond the last channel, if there are channels."""
+    if not channels or limits(at[1])[1] < channels[0]:
         return found
-    return select(at[1] < value.shape[1], found, constant(0, found.type))
+    return select(at[1] < channels[0], found, constant(0, found.type))
 
 
 def unbiased(found: Expr) -> Expr:

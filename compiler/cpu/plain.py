@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from ...runtime.host.qlinear import FLOAT32_MAX, ROOM
-from ..affine import tidy
+from ..affine import bind, limits, tidy
 from ..expr import (
     RANGES,
     Axis,
@@ -23,6 +23,7 @@ from ..expr import (
     compute,
     constant,
     largest,
+    minimum,
     reduce_axis,
     select,
     smallest,
@@ -37,8 +38,8 @@ from ..ops.reduce import ArgMax, Softmax
 from ..ops.reduce import Reduce as ReduceOp
 from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from .images import rounded
-from .operands import Operands
-from .stored import TYPES
+from .operands import Operands, biased
+from .stored import TYPES, Stored
 
 At: TypeAlias = Sequence[Expr]
 Over: TypeAlias = tuple[Axis, ...]
@@ -110,6 +111,21 @@ def plain(node: Node, operands: Operands) -> Compute:
             return computed("out", shape, lambda at: _gathered(node, read, at, axis))
         case op:
             raise AssertionError(f"{op} has no expression on a CPU")
+
+
+def moved(node: Node, operands: Operands, result: Stored) -> Compute:
+    """Return what an operator of `groups.MOVES` gives, as it lies in blocks of channels."""
+    out = plain(node, operands)
+    channels = node.output.shape[1]
+
+    def element(*place: Expr) -> Expr:
+        n, c, *rest = result.indices(place)
+        if limits(c)[1] >= channels:
+            c = minimum(c, channels - 1)
+        found = bind(out.body, dict(zip(out.axes, (n, c, *rest), strict=True)))
+        return biased(found) if result.biased else found
+
+    return compute("out", result.inner, element)
 
 
 def _flat(at: At, shape: Sequence[int]) -> Expr:

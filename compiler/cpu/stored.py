@@ -3,13 +3,14 @@
 An image (N, C, H, W) in blocks of 16 is (N, C / 16, H', W', 16), the halo around it included: the
 tiles of a VTA of that block, so that nothing changes its order between the two. There int8 is held
 as uint8, 128 more, which is what CPUs multiply by int8, unless it is `signed`; (N, C) is an image
-of one pixel.
+of one pixel. Tiles of several images are (N / batch, C / block, H', W', batch, block).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ..expr import Type
+from ..expr import Expr, Type, minimum
 from ..graph import DType, Value
 
 Halo = tuple[int, int, int, int]
@@ -45,6 +46,10 @@ class Stored:
         What the halo holds, in the value's own numbers.
     signed : bool
         Whether int8 stays int8.
+    batch : int
+        Images of a tile.
+    place : int or None
+        Its first byte in an accelerator's memory, where it lies there; its halo is filled then.
     """
 
     value: Value
@@ -52,6 +57,8 @@ class Stored:
     halo: Halo = NO_HALO
     fill: float = 0
     signed: bool = False
+    batch: int = 1
+    place: int | None = None
 
     @property
     def biased(self) -> bool:
@@ -68,9 +75,9 @@ class Stored:
         """Its extents in memory, halo included."""
         if not self.block:
             return self.value.shape
-        n, c, rows, cols = image(self.value.shape)
+        n, c, rows, cols, *tile = self.inner
         top, left, bottom, right = self.halo
-        return (n, -(-c // self.block), rows + top + bottom, cols + left + right, self.block)
+        return (n, c, rows + top + bottom, cols + left + right, *tile)
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -78,7 +85,22 @@ class Stored:
         if not self.block:
             return self.value.shape
         n, c, rows, cols = image(self.value.shape)
-        return (n, -(-c // self.block), rows, cols, self.block)
+        tile = (self.batch, self.block) if self.batch > 1 else (self.block,)
+        return (-(-n // self.batch), -(-c // self.block), rows, cols, *tile)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it lies in blocks of 16 channels of one image, which anchors write."""
+        return self.block == BLOCK and self.batch == 1
+
+    @property
+    def form(self) -> str:
+        """How it lies, for people."""
+        if not self.block:
+            return "row by row"
+        if self.place is not None:
+            return f"tiles of {self.batch}x{self.block}"
+        return f"blocks of {self.block}"
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -92,6 +114,18 @@ class Stored:
     def size_bytes(self) -> int:
         """Bytes that it takes."""
         return prod(self.shape) * self.value.dtype.numpy.itemsize
+
+    def indices(self, place: Sequence[Expr]) -> tuple[Expr, ...]:
+        """Return an element's indices in the value, from those in blocks without the halo.
+
+        Channels may lie beyond the value's, where the last block is padded; images do not.
+        """
+        n, c, y, x, *rest, lane = place
+        if rest:
+            n = n * self.batch + rest[0]
+            if self.value.shape[0] % self.batch:
+                n = minimum(n, self.value.shape[0] - 1)
+        return (n, c * self.block + lane, y, x)[: len(self.value.shape)]
 
     def begin(self, around: Halo = NO_HALO) -> int:
         """Return the element at which the image begins, with `around` of its halo."""

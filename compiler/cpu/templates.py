@@ -126,17 +126,17 @@ def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
 
 
 def elements(out: Compute, *, across: bool) -> Schedule:
-    """What is computed element by element on blocks (N, CB, H, W, block).
+    """What is computed element by element on blocks (N, CB, H, W, block), or on tiles.
 
     With `across`, a vector holds neighbours of a row, as what is read lies row by row.
     """
     s = Schedule.of(out, tiled=False)
-    n, c, y, x, lane = out.axes
+    n, c, y, x, *images, lane = out.axes
     s = s.parallel(out, n).parallel(out, c).parallel(out, y)
     if not across:
         return s.vectorize(out, lane)
     s, xo, xi = s.split(out, x, VECTOR, overlap=True)
-    s = s.reorder(out, n, c, y, xo, lane, xi).vectorize(out, xi)
+    s = s.reorder(out, n, c, y, xo, *images, lane, xi).vectorize(out, xi)
     return s.unroll(out, lane) if lane.extent < BLOCK else s
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...isa.config import Config
+from ..cpu.stored import BLOCK, NO_HALO, Halo
 from ..graph import Value
+from ..ops.linear import Conv2d
+from ..ops.pool import SumPool2d
 from ..vta.layer import image
 from .partition import Placed, is_view
-
-Halo = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,8 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
     """Return the packed form of every value that a VTA layer reads or writes.
 
     Values that are views of one another share it. It is as large as the largest halo that a
-    reader asks for, so that every reader finds what it needs around the image.
+    reader asks for, so that every reader finds what it needs around the image; a reader on the CPU
+    whose blocks are such tiles is asked too, unless it wants another filling.
     """
     items = tuple(placed)
     root: dict[Value, Value] = {}
@@ -70,7 +72,7 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
         if is_view(item):
             source, target = item.group.nodes[0].inputs[0], item.group.nodes[0].output
             root[target] = root.get(source, source)
-    halos: dict[Value, tuple[Halo, int]] = {}
+    halos: Halos = {}
     values: dict[Value, None] = {}
     for item in items:
         layer = item.layer
@@ -79,16 +81,34 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
         values.update(dict.fromkeys((*layer.inputs, layer.output)))
         if layer.halo is not None and layer.data is not None:
             source = root.get(layer.data, layer.data)
-            before, _ = halos.get(source, ((0, 0, 0, 0), 0))
-            top, left, bottom, right = (max(pair) for pair in zip(before, layer.pads, strict=True))
-            halos[source] = ((top, left, bottom, right), layer.halo)
+            _widen(halos, source, layer.pads, layer.halo)
+    used = {root.get(value, value) for value in values}
+    if (config.batch, config.block_in) == (1, BLOCK):
+        for node in (node for item in items if item.layer is None for node in item.group.nodes):
+            op, source = node.op, root.get(node.inputs[0], node.inputs[0])
+            if not isinstance(op, Conv2d | SumPool2d) or source not in used or not any(op.pads):
+                continue
+            if isinstance(op, SumPool2d) or op.groups > 1:  # others multiply bytes without sign
+                _widen(halos, source, op.pads, op.pad_value)
     packed: dict[Value, Packed] = {}
-    for value in (*values, *root):
+    for value in (*values, *(value for value in root if root[value] in used)):
         source = root.get(value, value)
         if source not in packed:
             packed[source] = _packed(source, *halos.get(source, ((0, 0, 0, 0), 0)), config)
         packed[value] = packed[source]
     return {value: packed[value] for value in packed if value in values or value in root}
+
+
+Halos = dict[Value, tuple[Halo, int]]
+"""How far something lies around each image, and what it is."""
+
+
+def _widen(halos: Halos, source: Value, pads: Halo, filling: int) -> None:
+    """Have a tensor surrounded by so much; by nothing, if other readers want another filling."""
+    before, other = halos.get(source, (NO_HALO, filling))
+    if other == filling:
+        top, left, bottom, right = (max(pair) for pair in zip(before, pads, strict=True))
+        halos[source] = ((top, left, bottom, right), filling)
 
 
 def _packed(value: Value, halo: Halo, halo_value: int, config: Config) -> Packed:

@@ -8,7 +8,7 @@ from ...runtime.buffers import Heap, Tensor
 from ...runtime.stream import alignment
 from ..graph import Graph, Value
 from .pack import Packed
-from .partition import Placed
+from .partition import Placed, is_view
 
 
 @dataclass
@@ -40,15 +40,20 @@ def plan_memory(
 ) -> Memory:
     """Give every packed tensor a place; with `reuse`, places serve again when nobody reads them.
 
-    A tensor lives from the group that makes it, or first brings it to the device, to the last that
-    reads it. Those with a halo have a place of their own, since the halo is written only once,
-    before the first run.
+    A tensor lives from the group that makes it to the last that reads it; what no group makes is
+    brought to the device first of all. Groups that the CPU runs one after the other are one, since
+    it may compute them in another order. Tensors with a halo have a place of their own, since the
+    halo is written only once, before the first run.
     """
     configs = {item.config for item in packed.values()}
     align = max((alignment(config) for config in configs), default=alignment(Config()))
     first: dict[Packed, int] = {}
     last: dict[Packed, int] = {}
-    for position, item in enumerate(placed):
+    positions = _positions(placed)
+    for value in (*graph.inputs, *graph.constants):
+        if value in packed:
+            first[packed[value]] = 0
+    for position, item in zip(positions, placed, strict=True):
         touched = [*item.inputs, *item.group.outputs]
         for value in touched:
             if value in packed:
@@ -56,7 +61,7 @@ def plan_memory(
                 last[packed[value]] = position
     for value in graph.outputs:
         if value in packed:
-            last[packed[value]] = len(placed)
+            last[packed[value]] = len(placed) + 1
     heap = Heap(0, 1 << DRAM_ADDRESS_BITS)
     memory = Memory(align, {}, [], 0)
 
@@ -69,7 +74,7 @@ def plan_memory(
         if any(tensor.halo):
             place(tensor)
     others = [tensor for tensor in first if not any(tensor.halo)]
-    for position in range(len(placed)):
+    for position in range(len(placed) + 1):
         for tensor in (tensor for tensor in others if first[tensor] == position):
             place(tensor)
         for tensor in (tensor for tensor in others if last[tensor] == position):
@@ -77,3 +82,17 @@ def plan_memory(
                 heap.release(memory.offsets[tensor.value])
     memory.arena_bytes = -(-heap.high_water // align) * align
     return memory
+
+
+def _positions(placed: Sequence[Placed]) -> list[int]:
+    """Return when each group runs; those on the CPU that follow each other share a position."""
+    positions: list[int] = []
+    before = 0
+    on_cpu = True  # inputs are brought to the device, which the CPU does
+    for item in placed:
+        if not is_view(item):
+            if item.layer is not None or not on_cpu:
+                before += 1
+            on_cpu = item.layer is None
+        positions.append(before)
+    return positions

@@ -15,6 +15,7 @@ from ...isa.config import Config
 from ...isa.instructions import Alu, Load
 from ...runtime.kernel import greatest
 from ..graph import DType, Graph, Node, Value
+from ..layers import operator_name
 from ..ops.elementwise import Add, Binary, Cast, Maximum, Minimum, Mul, ShiftRight
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
@@ -102,21 +103,10 @@ class Layer:
     @property
     def kind(self) -> str:
         """The operator that a report names: ONNX's name of the anchor."""
-        op = self.anchor.op if self.anchor else None
-        match op:
-            case Conv2d():
-                return "Conv"
-            case Dense():
-                return "Gemm"
-            case MaxPool2d():
-                return "MaxPool"
-            case SumPool2d():
-                assert self.data is not None
-                whole = op.window == self.data.shape[2:]
-                return "GlobalAveragePool" if whole else "AveragePool"
-            case _:
-                added = any(isinstance(step.right, Value) for step in self.steps)
-                return "Add" if added else "Requantize"
+        if self.anchor is not None:
+            return operator_name(self.anchor)
+        added = any(isinstance(step.right, Value) for step in self.steps)
+        return "Add" if added else "Requantize"
 
     @property
     def inputs(self) -> tuple[Value, ...]:

@@ -79,6 +79,16 @@ class Device(Protocol):
         """
         ...
 
+    def view(self, address: int, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory itself, uint8 (size_bytes): what one side writes there, the other reads.
+
+        Raises
+        ------
+        DeviceError
+            For bytes outside the memory.
+        """
+        ...
+
     def run(self, insns: npt.NDArray[np.uint8]) -> RunResult:
         """Execute a stream, uint8 (n, 16), with absolute addresses, until it has finished."""
         ...

@@ -79,6 +79,10 @@ class InProcess:
         """Return a copy of memory, uint8 (size_bytes); raises `DeviceError` outside it."""
         return self.machine.dram[self._range(address, size_bytes)].copy()
 
+    def view(self, address: int, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory itself, uint8 (size_bytes); raises `DeviceError` outside it."""
+        return self.machine.dram[self._range(address, size_bytes)]
+
     def run(self, insns: npt.NDArray[np.uint8]) -> RunResult:
         """Execute a stream; raises `sim.errors.ProgramError` for a malformed one.
 

@@ -1,30 +1,10 @@
-"""Images to the tiles that the accelerator works on, and back."""
+"""Images out of the tiles that the accelerator works on."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def pack_tiles(
-    x: NDArray[np.int8], *, batch: int, block: int, halo: Sequence[int], value: int
-) -> NDArray[np.int8]:
-    """Return x, int8 (N, C, H, W) or (N, C), as tiles (NB, CB, H', W', batch, block).
-
-    `halo` is the rows and columns of `value` around each image: top, left, bottom, right. Images
-    and channels beyond N and C are zero.
-    """
-    n, c, *extents = x.shape
-    rows, cols = extents or (1, 1)
-    top, left, bottom, right = halo
-    nb, cb = -(-n // batch), -(-c // block)
-    out = np.zeros((nb, batch, cb, block, rows + top + bottom, cols + left + right), np.int8)
-    flat = out.reshape(nb * batch, cb * block, *out.shape[4:])
-    if any(halo):
-        flat[:n, :c] = value
-    flat[:n, :c, top : top + rows, left : left + cols] = x.reshape(n, c, rows, cols)
-    return np.ascontiguousarray(out.transpose(0, 2, 4, 5, 1, 3))
 
 
 def unpack_tiles(

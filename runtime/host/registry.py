@@ -1,4 +1,4 @@
-"""Every kernel by name, so that a module loaded from a file can run its CPU operators."""
+"""Every kernel by name, which is how operators refer to them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import conv, elementwise, layout, pool, qlinear, quantize, reduce, shape
+from . import conv, elementwise, pool, qlinear, quantize, reduce, shape
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "add": elementwise.add,
@@ -24,7 +24,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "maximum": elementwise.maximum,
     "minimum": elementwise.minimum,
     "multiply": elementwise.multiply,
-    "pack_tiles": layout.pack_tiles,
     "pad": shape.pad,
     "power": elementwise.power,
     "qlinear_average_pool": qlinear.qlinear_average_pool,
@@ -39,7 +38,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sum_pool2d": pool.sum_pool2d,
     "transpose": shape.transpose,
     "unary": elementwise.unary,
-    "unpack_tiles": layout.unpack_tiles,
 }
 
 

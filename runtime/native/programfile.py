@@ -13,7 +13,7 @@ from .errors import NativeError
 from .program import NativeArray, NativeProgram
 
 FORMAT = "vtakit native program"
-VERSION = 1
+VERSION = 2
 _DAMAGED = (
     zipfile.BadZipFile,
     EOFError,
@@ -39,13 +39,26 @@ def save(program: NativeProgram, path: str | Path) -> None:
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            with open(partial, "xb") as file, zipfile.ZipFile(file, "w") as archive:
+                write_program(program, archive)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise NativeError(f"cannot write native program {str(path)!r}: {error.strerror}") from None
+
+
+def write_program(program: NativeProgram, archive: zipfile.ZipFile) -> None:
+    """Add a program's files to an archive that is being written."""
     code = program.code
     document = {
         "format": FORMAT,
         "version": VERSION,
         "name": program.name,
-        "entry": program.entry,
         "arena_bytes": program.arena_bytes,
+        "shared": program.shared,
         "inputs": [vars(item) for item in program.inputs],
         "outputs": [vars(item) for item in program.outputs],
         "code": {
@@ -61,16 +74,8 @@ def save(program: NativeProgram, path: str | Path) -> None:
         OBJECT: code.object_code,
         CONSTANTS: program.constants,
     }
-    try:
-        try:
-            with open(partial, "xb") as file, zipfile.ZipFile(file, "w") as archive:
-                for name, data in parts.items():
-                    archive.writestr(zipfile.ZipInfo(name), data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise NativeError(f"cannot write native program {str(path)!r}: {error.strerror}") from None
+    for name, data in parts.items():
+        archive.writestr(zipfile.ZipInfo(name), data)
 
 
 def load(path: str | Path) -> NativeProgram:
@@ -83,8 +88,7 @@ def load(path: str | Path) -> NativeProgram:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            document, code, constants = (archive.read(n) for n in (MANIFEST, OBJECT, CONSTANTS))
-        return _program(json.loads(document), code, constants)
+            return read_program(archive)
     except OSError as error:
         reason = error.strerror or str(error)
         raise NativeError(f"cannot read native program {str(path)!r}: {reason}") from None
@@ -94,8 +98,18 @@ def load(path: str | Path) -> NativeProgram:
         ) from None
 
 
-def _program(document: Any, object_code: bytes, constants: bytes) -> NativeProgram:
-    found = cast("dict[str, Any]", document)
+def read_program(archive: zipfile.ZipFile) -> NativeProgram:
+    """Return the program whose files an archive holds.
+
+    Raises
+    ------
+    NativeError
+        When it is of another version.
+    KeyError, TypeError, ValueError or what `zipfile` raises
+        When it is damaged.
+    """
+    document, object_code, constants = (archive.read(n) for n in (MANIFEST, OBJECT, CONSTANTS))
+    found = cast("dict[str, Any]", json.loads(document))
     if (found["format"], found["version"]) != (FORMAT, VERSION):
         raise NativeError(f"it is {found['format']} {found['version']}, not {FORMAT} {VERSION}")
     code = found["code"]
@@ -109,11 +123,11 @@ def _program(document: Any, object_code: bytes, constants: bytes) -> NativeProgr
             tuple(code["entries"]),
             tuple(tuple(layers) for layers in code["layers"]),
         ),
-        found["entry"],
         found["arena_bytes"],
         constants,
         tuple(_array(item) for item in found["inputs"]),
         tuple(_array(item) for item in found["outputs"]),
+        found["shared"],
     )
 
 

@@ -24,8 +24,12 @@ LAYERS = (
 OUTPUTS = {"y": np.arange(4.0)}
 
 llvm = FakeRival(
-    "llvm", by_layer={"conv1": 3, "softmax": 1, "fc": 1}, results=OUTPUTS, exact=True,
-    name="vtakit's LLVM code",
+    "llvm", by_layer={"conv1": 3, "softmax": 1, "fc": 1}, results=OUTPUTS, ours=True,
+    exact=True, name="vtakit's LLVM code",
+)  # fmt: skip
+llvm_float = FakeRival(
+    "llvm-float32", by_layer={"conv1": 5, "fc": 1}, results=OUTPUTS, ours=True,
+    arithmetic="float32", name="vtakit's LLVM code",
 )  # fmt: skip
 ort = FakeRival(
     "ort", by_layer={"conv1": 2, "fc": 2}, results=OUTPUTS, arithmetic="float32",
@@ -49,7 +53,7 @@ def facts(**changes: Any) -> MachineFacts:
 def made(
     samples: Mapping[str, Sequence[float]],
     *,
-    rivals: Sequence[FakeRival] = (llvm, ort, ort_int8),
+    rivals: Sequence[FakeRival] = (llvm, llvm_float, ort, ort_int8),
     vta: Mapping[str, Any] | None = None,
     clock_mhz: float = 100.0,
     threads: int = 1,
@@ -74,7 +78,8 @@ def made(
         SimpleNamespace(name=name, kind=kind, device=device, macs=macs)
         for name, kind, device, macs in LAYERS
     ]
-    compiled: Any = SimpleNamespace(layers=layers)
+    graph = SimpleNamespace(nodes=(), outputs=())
+    compiled: Any = SimpleNamespace(layers=layers, graph=graph)
     setting = Setting(
         "nets/resnet.onnx", "default", PRESETS["default"], clock_mhz, threads, machine or facts()
     )

@@ -16,6 +16,8 @@ def test_what_is_here_is_found(vtakit: Any) -> None:
     engines = {row["name"]: row["found"] for row in found["engines"]}
     assert engines["sim"] == engines["functional"] == "runs"
     assert "verilator" in engines["rtl"]
+    assert engines["cpu"].startswith("runs, as code for ")
+    assert engines["cuda"] is None
 
 
 def test_what_is_missing_comes_with_how_to_get_it(

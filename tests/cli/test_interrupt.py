@@ -72,6 +72,36 @@ def test_an_interruption_anywhere_is_one_line_and_leaves_nothing(
     assert left <= {"o.npz"} if name == "_events" else not left
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("vtakit.compiler.cpu.cache", "cached_native"),
+        ("vtakit.runtime.native.program", "NativeSession.execute"),
+        ("vtakit.compiler.reference", "outputs"),
+    ],
+)
+def test_an_interruption_of_the_cpu_engine_is_one_line_as_well(
+    tmp_path: Path, shell: dict[str, str], module: str, name: str
+) -> None:
+    script = STOPPED.format(module=module, name=name)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "run", str(DIGITS), "--engine", "cpu", "--save", "o.npz"],
+        cwd=tmp_path,
+        env=shell,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (out, err) == ("", "vtakit run: interrupted\n")
+    assert process.returncode == INTERRUPTED
+    assert {path.name for path in tmp_path.iterdir()} == {"bin"}
+
+
 @pytest.mark.parametrize("engine", ["sim", "functional"])
 def test_compiled_code_that_takes_hours_is_interrupted(
     tmp_path: Path, shell: dict[str, str], engine: str

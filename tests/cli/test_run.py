@@ -160,6 +160,33 @@ def test_a_layer_on_the_cpu_says_why(vtakit: Any, halves: Path) -> None:
     assert found["macs"]["total"] == found["macs"]["on_vta"] == 8 * 64 * 27 + 4 * 64 * 8
 
 
+@pytest.mark.parametrize(("config", "least"), [("default", 0), ("small", 2)])
+def test_copies_between_layouts_are_told_one_by_one_and_together(
+    vtakit: Any, tmp_path: Path, config: str, least: int
+) -> None:
+    nodes = [
+        node("Conv", "x w", "first"),
+        node("Conv", "first depth", "middle", pads=[1, 1, 1, 1], group=8),
+        node("Conv", "middle v", "y"),
+    ]
+    arrays = weights("w", 8, 3, 3, 3), weights("depth", 8, 1, 3, 3), weights("v", 4, 8, 1, 1)
+    path = save_model(tmp_path / "depthwise.onnx", nodes, [1, 3, 8, 8], *arrays)
+    found = document(vtakit("run", path, "--json", "--config", config, *QUICK))
+    assert len(found["copies"]) >= least
+    assert bool(found["copies"]) == bool(least)
+    assert found["copied"] == {
+        "bytes": sum(one["bytes"] for one in found["copies"]),
+        "seconds": sum(one["seconds"] for one in found["copies"]),
+    }
+    lines = vtakit("run", path, "--config", config, *QUICK).out.splitlines()
+    told = [line for line in lines if line.startswith("copy ")]
+    assert len(told) == len(found["copies"])
+    for line, one in zip(told, found["copies"], strict=True):
+        assert f"{one['value']}, {one['source']} to {one['target']}: " in line
+    (total,) = (line for line in lines if line.startswith("copies "))
+    assert total.split()[1] == str(len(told))
+
+
 def test_random_inputs_come_from_the_seed(vtakit: Any, tmp_path: Path) -> None:
     saved: list[Any] = []
     for number, seed in enumerate((5, 5, 6)):

@@ -5,9 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from vtakit.compiler.build import Compiled, build_module
-from vtakit.compiler.check import Check, check_run
+from vtakit.compiler.builder import GraphBuilder
+from vtakit.compiler.check import (
+    FLOAT_TOLERANCE,
+    Check,
+    check_outputs,
+    check_run,
+    rounded_outputs,
+)
 from vtakit.compiler.graph import DType, Graph
-from vtakit.compiler.ops.elementwise import Cast, Unary
+from vtakit.compiler.ops.elementwise import Add, Cast, Unary
+from vtakit.compiler.ops.reduce import ArgMax, Softmax
 from vtakit.isa.config import PRESETS
 from vtakit.runtime.buffers import Segment
 from vtakit.runtime.drivers.find import open_device
@@ -98,7 +106,42 @@ def test_the_same_infinities_are_equal_and_others_are_not() -> None:
         report = session.run(inputs)
         ((name, array),) = report.outputs.items()
         assert np.isnan(array.astype(np.float64)).any()
-        assert check_run(compiled, session, report, inputs) == Check(True, 0.0, (), 1)
+        check = check_run(compiled, session, report, inputs)
+        assert check == Check(True, check.max_abs_difference, (), 1)
+        assert check.max_abs_difference < 1e-6
         finite = replace(report, outputs={name: np.nan_to_num(array)})
         check = check_run(compiled, session, finite, inputs)
     assert check == Check(False, float("inf"), (name,), 1)
+
+
+def test_only_float_outputs_that_were_rounded_may_be_near() -> None:
+    builder = GraphBuilder("g")
+    x = builder.input("x", (1, 4), DType.INT8)
+    real = builder.add(Cast(DType.FLOAT32), x, layer="cast", name="real")
+    twice = builder.add(Add(), real, real, layer="twice", name="twice")
+    soft = builder.add(Softmax(1), twice, layer="soft", name="soft")
+    more = builder.add(Add(), soft, real, layer="more", name="more")
+    best = builder.add(ArgMax(1, False), soft, layer="best", name="best")
+    graph = builder.build([x, twice, soft, more, best])
+    assert rounded_outputs(graph) == {"soft", "more"}
+
+
+def test_outputs_are_equal_bit_for_bit_or_within_their_rounding() -> None:
+    expected = {"y": np.array([1.0, -8.0, 3.0], np.float32), "n": np.array([1, 2])}
+    near = {**expected, "y": expected["y"] + np.float32(4 * FLOAT_TOLERANCE)}
+    assert check_outputs(expected, expected) == Check(True, 0.0, (), 2)
+    check = check_outputs(near, expected)
+    assert (check.equal, check.layers) == (False, ("y",))
+    check = check_outputs(near, expected, {"y"})
+    assert check.equal
+    assert check.max_abs_difference == pytest.approx(4 * FLOAT_TOLERANCE, rel=0.1)
+    far = {**expected, "y": expected["y"] + np.float32(16 * FLOAT_TOLERANCE)}
+    assert check_outputs(far, expected, {"y"}).layers == ("y",)
+    assert check_outputs({**expected, "n": np.array([1, 3])}, expected, {"y"}).layers == ("n",)
+
+
+@pytest.mark.parametrize(("found", "equal"), [(np.inf, True), (-np.inf, False), (1.0, False)])
+def test_infinities_are_equal_to_themselves_alone(found: float, equal: bool) -> None:
+    expected = {"y": np.array([np.inf, 2.0]), "z": np.array([np.nan])}
+    check = check_outputs({**expected, "y": np.array([found, 2.0])}, expected, {"y", "z"})
+    assert check.equal is equal

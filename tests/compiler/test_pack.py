@@ -1,5 +1,6 @@
 """passes.pack and runtime.host.layout: tensors as tiles, with what is around them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,33 @@ from vtakit.compiler.ops.shape import Reshape
 from vtakit.compiler.passes.pack import Packed, pack
 from vtakit.compiler.passes.partition import partition
 from vtakit.isa.config import PRESETS, Config
-from vtakit.runtime.host.layout import pack_tiles, unpack_tiles
+from vtakit.runtime.host.layout import unpack_tiles
 
 from .integer_layers import Layers
 
 DEFAULT = PRESETS["default"]
 extents = st.integers(1, 5)
 halos = st.tuples(*[st.integers(0, 3)] * 4)
+
+
+def pack_tiles(
+    x: NDArray[Any], *, batch: int, block: int, halo: Sequence[int], value: int
+) -> NDArray[Any]:
+    """Return x, int8 (N, C, H, W) or (N, C), as tiles (NB, CB, H', W', batch, block).
+
+    `halo` is the rows and columns of `value` around each image: top, left, bottom, right. Images
+    and channels beyond N and C are zero.
+    """
+    n, c, *extents = x.shape
+    rows, cols = extents or (1, 1)
+    top, left, bottom, right = halo
+    nb, cb = -(-n // batch), -(-c // block)
+    out = np.zeros((nb, batch, cb, block, rows + top + bottom, cols + left + right), np.int8)
+    flat = out.reshape(nb * batch, cb * block, *out.shape[4:])
+    if any(halo):
+        flat[:n, :c] = value
+    flat[:n, :c, top : top + rows, left : left + cols] = x.reshape(n, c, rows, cols)
+    return np.ascontiguousarray(out.transpose(0, 2, 4, 5, 1, 3))
 
 
 def arrays(shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:

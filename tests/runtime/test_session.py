@@ -9,21 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from llvmlite import binding
 from vtakit.isa.config import PRESETS, Config
 from vtakit.isa.instructions import AluOp, Memory
 from vtakit.runtime.buffers import Segment, Tensor
 from vtakit.runtime.drivers.find import open_device
 from vtakit.runtime.drivers.in_process import InProcess
 from vtakit.runtime.kernel import Axis, Nest
-from vtakit.runtime.module import (
-    DeviceStep,
-    HostStep,
-    HostValue,
-    Module,
-    ModuleError,
-    ReadStep,
-    WriteStep,
-)
+from vtakit.runtime.module import Copy, DeviceStep, HostStep, Module, ModuleError
+from vtakit.runtime.native.code import NativeCode
+from vtakit.runtime.native.jit import target_machine, this_cpu
+from vtakit.runtime.native.program import NativeArray, NativeProgram
 from vtakit.runtime.queue import CommandQueue
 from vtakit.runtime.session import Session
 from vtakit.sim.machine import Machine
@@ -37,6 +33,54 @@ def weights(config: Config, layer: int) -> npt.NDArray[np.int8]:
     """w (blocks out, blocks in, block_out, block_in)."""
     shape = (BLOCKS, BLOCKS, config.block_out, config.block_in)
     return np.random.default_rng(layer).integers(-128, 128, shape, np.int8)
+
+
+ENTRY = """
+define void @{name}(ptr %arena, ptr %constants, ptr %times, ptr %team, i32 %me, i32 %all) {{
+  %device = load ptr, ptr %arena
+{moves}
+  store i64 100, ptr %times
+  %end = getelementptr i64, ptr %times, i64 1
+  store i64 107, ptr %end
+  ret void
+}}
+"""
+MOVE = """
+  %from{n} = getelementptr i8, ptr {source}, i64 {begin}
+  %to{n} = getelementptr i8, ptr {target}, i64 {end}
+  call void @llvm.memcpy.p0.p0.i64(ptr %to{n}, ptr %from{n}, i64 {size}, i1 false)
+"""
+X_AT, Y_AT = 64, 192
+Y_COPY = Copy(0, "y", "tiles", "row by row", 32)
+
+
+def host(config: Config, x_packed: int, y_packed: int) -> NativeProgram:
+    """Return what brings x to the device as tiles, and y from there, for two blocks of channels."""
+    size = config.block_in
+    text = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
+    for name, tiles, rows in (("pack", x_packed, X_AT), ("unpack", y_packed, Y_AT)):
+        moves = ""
+        for image in range(config.batch):
+            for block in range(BLOCKS):
+                row = rows + (image * BLOCKS + block) * size
+                tile = tiles + (block * config.batch + image) * size
+                ends = {"source": "%arena", "begin": row, "target": "%device", "end": tile}
+                if name == "unpack":
+                    ends = {"source": "%device", "begin": tile, "target": "%arena", "end": row}
+                moves += MOVE.format(n=image * BLOCKS + block, size=size, **ends)
+        text += ENTRY.format(name=name, moves=moves)
+    cpu = this_cpu()
+    code = NativeCode(
+        target_machine(cpu).emit_object(binding.parse_assembly(text)),
+        cpu.triple,
+        cpu.name,
+        cpu.features,
+        ("pack", "unpack"),
+        (("pack",), ("",)),
+    )
+    x = NativeArray("x", "int8", (config.batch, BLOCKS * size), X_AT)
+    y = NativeArray("y", "int8", (config.batch, BLOCKS, size), Y_AT)
+    return NativeProgram("two layers", code, 320, b"", (x,), (y,), shared=True)
 
 
 def two_layers(config: Config) -> Module:
@@ -72,30 +116,17 @@ def two_layers(config: Config) -> Module:
         queue.gemm(matrix)
         queue.alu(Nest((Axis(BLOCKS, 1),)), AluOp.SHR, 5 * (1 - layer))
         queue.store(0, places[layer + 1], x_size=BLOCKS)
-    shape = (config.batch, BLOCKS * config.block_in)
-    split = (config.batch, BLOCKS, config.block_in)
     return Module(
         name="two layers",
         config=config,
-        inputs=("x",),
-        outputs=("y",),
-        values=(
-            HostValue("x", "int8", shape),
-            HostValue("x split", "int8", split),
-            HostValue("x tiles", "int8", packed),
-            HostValue("y tiles", "int8", packed),
-            HostValue("y", "int8", split),
-        ),
+        host=host(config, places[0], places[2]),
         arena_bytes=64 * wide,
         tensors=tensors,
         segments=segments,
         steps=(
-            HostStep("reshape", {"shape": split}, ("x",), ("x split",), "pack"),
-            HostStep("transpose", {"perm": (1, 0, 2)}, ("x split",), ("x tiles",), "pack"),
-            WriteStep("x tiles", "x_packed"),
+            HostStep("pack"),
             DeviceStep(queue.finish()),
-            ReadStep("y_packed", "y tiles"),
-            HostStep("transpose", {"perm": (1, 0, 2)}, ("y tiles",), ("y",), "unpack"),
+            HostStep("unpack", (Y_COPY,)),
         ),
     )
 
@@ -139,12 +170,13 @@ def test_layers_are_reported_and_add_up() -> None:
         report = session.run({"x": some_input(TINY)})
     assert [(layer.layer, layer.on_device) for layer in report.layers] == [
         ("pack", False),
-        ("", False),
         ("dense 0", True),
         ("dense 1", True),
-        ("unpack", False),
+        ("", False),
     ]
-    first, second = report.layers[2:4]
+    assert [copy.copy for copy in report.copies] == [Y_COPY]
+    assert report.copies[0].seconds == report.layers[-1].seconds > 0
+    first, second = report.layers[1:3]
     assert first.macs == second.macs == BLOCKS**2 * TINY.macs_per_cycle
     assert first.bytes == {"inp": 8, "wgt": 64, "acc": 32, "uop": first.bytes["uop"], "out": 8}
     assert second.bytes["acc"] == 0
@@ -207,28 +239,30 @@ def test_wrong_inputs_are_named(inputs: dict[str, npt.NDArray[np.generic]], mess
         session.run(inputs)
 
 
-def test_a_kernel_that_does_not_exist_is_named() -> None:
+def test_code_for_another_cpu_is_refused_with_what_would_do() -> None:
     module = two_layers(TINY)
-    step = HostStep("teleport", {}, ("x",), ("x split",), "far")
-    module = replace(module, steps=(step, *module.steps[1:]))
+    code = replace(module.host.code, cpu="dream", features="+flying,+sse2")
+    other = replace(module, host=replace(module.host, code=code))
     with (
         InProcess(Machine(TINY), timing=False) as device,
-        Session(module, device) as session,
-        pytest.raises(ModuleError, match="layer 'far' needs kernel 'teleport', which does not ex"),
+        pytest.raises(
+            ModuleError,
+            match="^module 'two layers': native code is for dream; this CPU, .*, lacks .*flying: "
+            "compile again for it$",
+        ),
     ):
-        session.run({"x": some_input(TINY)})
+        Session(other, device)
 
 
 def test_a_saved_module_is_the_same_module(tmp_path: Path) -> None:
-    module = replace(two_layers(TINY), constants={"unused": np.arange(6.0).reshape(2, 3)})
+    module = two_layers(TINY)
     module.save(tmp_path / "a")
     loaded = Module.load(tmp_path / "a")
     loaded.save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    plain = ("name", "config", "inputs", "outputs", "values", "arena_bytes", "tensors")
+    plain = ("name", "config", "host", "inputs", "outputs", "arena_bytes", "tensors")
     for name in plain:
         assert getattr(loaded, name) == getattr(module, name)
-    np.testing.assert_array_equal(loaded.constants["unused"], module.constants["unused"])
     for one, other in zip(loaded.segments, module.segments, strict=True):
         assert one.offset == other.offset
         np.testing.assert_array_equal(one.data, other.data)
@@ -260,10 +294,11 @@ def test_files_that_are_no_modules_are_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:size])
         with pytest.raises(ModuleError, match=f"'{path}' is no module, or part of one"):
             Module.load(path)
-    middle = len(whole) // 2
-    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
-    with pytest.raises(ModuleError, match=str(path)):
-        Module.load(path)
+    for part in (b"NUMPY", b"two layers", b"\x7fELF"):
+        at = whole.index(part) + 150
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with pytest.raises(ModuleError, match=str(path)):
+            Module.load(path)
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
     with pytest.raises(ModuleError, match="no module: it holds no readable module.json"):
         Module.load(tmp_path / "arrays.npz")
@@ -276,14 +311,14 @@ def test_files_that_are_no_modules_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "drop", "message"),
     [
-        (lambda d: d.update(version=99), "", "format version 99; this program reads version 1"),
+        (lambda d: d.update(version=99), "", "format version 99; this program reads version 2"),
         (lambda d: d.update(format="cake"), "", "does not say 'vtakit module'"),
         (lambda d: d.pop("tensors"), "", "a damaged module: 'tensors' is missing"),
         (lambda d: d["config"].update(batch=3), "", "batch is 3; it must be a power of two"),
         (lambda d: d["steps"][0].update(kind="Jump"), "", "'Jump' is no kind of step"),
-        (lambda d: d, "steps/3/insns.npy", "damaged module: .*steps/3/insns.npy"),
+        (lambda d: d, "steps/1/insns.npy", "damaged module: .*steps/1/insns.npy"),
         (
-            lambda d: d["segments"][0].update(data="steps/3/insns"),
+            lambda d: d["segments"][0].update(data="steps/1/insns"),
             "",
             "uint8 with 1 dimensions should be",
         ),
@@ -301,21 +336,23 @@ def test_files_that_say_something_else_are_refused(
 
 def test_modules_that_make_no_sense_are_refused() -> None:
     module = two_layers(TINY)
-    x = module.values[0]
     for changes, message in (
-        ({"values": (*module.values, x)}, "there are two of host value 'x'"),
-        ({"inputs": ("z",)}, "there is no host value 'z'"),
-        ({"steps": module.steps[1:]}, "step 0, HostStep: 'x split' is not made before it is used"),
-        ({"steps": module.steps[:-1]}, "output 'y' is made by no step"),
-        ({"steps": (WriteStep("x", "nothing"),)}, "there is no device tensor 'nothing'"),
+        (
+            {"steps": (HostStep("fly"),)},
+            "step 0, HostStep: there is no entry 'fly'; there are pack, unpack",
+        ),
+        (
+            {"steps": (HostStep("pack", (replace(Y_COPY, step=1),)),)},
+            "step 0, HostStep: 'y' is copied in step 1 of 'pack', which has 1",
+        ),
         ({"arena_bytes": 10}, "bytes 0 to 7|bytes .* of an arena of 10"),
         (
-            {"tensors": (Tensor("x_packed", 0, "int8", (1,)), *module.tensors[1:])},
-            "step 2, WriteStep: host value 'x tiles' has 8 bytes and device tensor 'x_packed' 1",
+            {"tensors": (*module.tensors, module.tensors[0])},
+            "there are two of device tensor 'x_packed'",
         ),
         (
             {"config": replace(TINY, bus_bits=32)},
-            "step 3, DeviceStep: its stream is for another machine: bus_bits 64, not 32",
+            "step 1, DeviceStep: its stream is for another machine: bus_bits 64, not 32",
         ),
     ):
         with pytest.raises(ModuleError, match=message):

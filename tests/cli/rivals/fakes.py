@@ -20,6 +20,7 @@ class FakeRival:
     by_layer: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     results: Mapping[str, NDArray[Any]] = field(default_factory=lambda: {"y": np.arange(3)})
     exact: bool = False
+    ours: bool = False
     arithmetic: str = "int8"
     name: str = ""
     refusal: Exception | None = None

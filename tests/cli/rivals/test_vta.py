@@ -52,7 +52,7 @@ def test_the_hosts_seconds_are_medians_over_the_faster_half_of_runs() -> None:
             LayerReport("conv", True, cycles=70),
             LayerReport("softmax", False, seconds=softmax),
         ]
-        return RunReport({}, 75, layers, [], {}, 1.0)
+        return RunReport({}, 75, layers, [], [], {}, 1.0)
 
     runs = [report(1, 31), report(90, 25), report(3, 10), report(80, 80), report(2, 20)]
     found = cost_of(runs)
@@ -110,6 +110,7 @@ def test_a_bug_in_a_rival_is_no_absence() -> None:
 def test_our_own_code_stands_before_the_others() -> None:
     assert [one.title for one in CANDIDATES] == [
         "LLVM",
+        "LLVM, float32",
         "CUDA",
         "ONNX Runtime",
         "ONNX Runtime, int8",

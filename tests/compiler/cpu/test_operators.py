@@ -312,3 +312,13 @@ def test_small_shapes(shape: tuple[int, ...]) -> None:
         return [b.add(Unary("tanh"), x), b.add(Mul(), x, x)]
 
     check(graph_of(build), 0)
+
+
+def test_what_reads_a_value_before_it_is_copied_reads_it_as_it_lies() -> None:
+    def build(b: Builder) -> list[Value]:
+        x = b.input("x", (1, 16, 6, 6), DType.FLOAT32)
+        w = b.constant(np.eye(16, dtype=np.float32).reshape(16, 16, 1, 1), "w")
+        early = b.add(Maximum(), x, b.constant(np.float32(0), "zero"))
+        return [b.add(Conv2d(), early, w, layer="early"), b.add(Conv2d(), x, w, layer="late")]
+
+    check(graph_of(build), 0)

@@ -1,0 +1,88 @@
+"""A network on VTA: compiled to a module, run on the engine, every layer checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .network import prepare_simulator
+from .ran import Ran
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..compiler.build import Compiled
+    from ..compiler.graph import Graph
+    from ..isa.config import Config
+    from ..runtime.drivers.find import DeviceOptions
+    from ..runtime.session import RunReport
+
+
+def run_on_vta(
+    graph: Graph,
+    arrays: Mapping[str, NDArray[Any]],
+    machine: Config,
+    engine: str,
+    options: DeviceOptions,
+    say: Callable[[str], None],
+    *,
+    tries: int,
+    module: Path | None = None,
+) -> Ran:
+    """Run an integer graph; write the module where that is asked for."""
+    from ..compiler.build import build_module
+    from ..compiler.check import check_run
+    from ..runtime.drivers.find import open_device
+    from ..runtime.session import Session
+    from .report import network_report, print_layers
+
+    say("preparing the simulator; the first time LLVM compiles it")
+    begun = perf_counter()
+    prepare_simulator(machine, engine)
+    prepared_after = perf_counter() - begun
+    begun = perf_counter()
+    compiled = build_module(
+        graph,
+        machine,
+        keep=True,
+        measured=tries,
+        progress=lambda layer, done, total: say(f"compiled {layer} ({done}/{total})"),
+    )
+    compiled_after = perf_counter() - begun
+    if module:
+        compiled.module.save(module)
+    say(f"running on {engine}")
+    with (
+        open_device(engine, machine, options) as device,
+        Session(compiled.module, device) as session,
+    ):
+        report = session.run(arrays)
+        say("checking")
+        check = check_run(compiled, session, report, arrays)
+    return Ran(
+        rows=network_report(compiled, report),
+        outputs=report.outputs,
+        check=check,
+        against="integer reference",
+        unit="layers",
+        seconds={"prepare": prepared_after, "compile": compiled_after, "run": report.seconds},
+        show=print_layers,
+        lines={},
+        config=machine.to_json(),
+        write_trace=partial(_write_trace, compiled, report),
+    )
+
+
+def _write_trace(compiled: Compiled, report: RunReport, path: Path) -> None:
+    from ..runtime.module import DeviceStep
+    from ..sim.trace import Run, write_traces
+
+    streams = [step.stream for step in compiled.module.steps if isinstance(step, DeviceStep)]
+    runs = [
+        Run(stream.insns, result, [(mark.layer, mark.begin) for mark in stream.marks])
+        for stream, result in zip(streams, report.results, strict=True)
+    ]
+    write_traces(path, runs, compiled.module.config)
