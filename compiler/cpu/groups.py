@@ -292,7 +292,7 @@ def _form(made: Plan, value: Value, wish: tuple[int, Halo, float], dots: bool) -
     Dot products want int8 as all blocks have it, which an accelerator's tiles may not.
     """
     block, halo, fill = wish
-    for stored in made.stored[value]:
+    for stored in made.stored.get(value, ()):  # a constant has none yet
         inside = all(a <= b for a, b in zip(halo, stored.halo, strict=True))
         suits = stored.batch == 1 and (not dots or stored.signed == made.signed)
         if stored.block == block and suits and inside and (not any(halo) or stored.fill == fill):
