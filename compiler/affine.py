@@ -276,6 +276,13 @@ class _Form:
         op = other.op if len(self.parts) == 1 else self.op
         return _Form(op, tuple(a + b for a in self.parts for b in other.parts)).pruned()
 
+    def minus(self, other: "_Form") -> "_Form":
+        if self.op is other.op and len(self.parts) == len(other.parts):
+            apart = {a - b for a, b in zip(self.parts, other.parts, strict=True)}
+            if len(apart) == 1:  # min(a + d, b + d) - min(a, b)
+                return _single(apart.pop())
+        return self.plus(other.negated())
+
     def pruned(self) -> "_Form":
         if len(self.parts) == 1:
             return self
@@ -313,7 +320,7 @@ def _form(expr: Expr) -> _Form:
         case Binary(BinaryOp.ADD, a, b):
             return _form(a).plus(_form(b))
         case Binary(BinaryOp.SUB, a, b):
-            return _form(a).plus(_form(b).negated())
+            return _form(a).minus(_form(b))
         case Binary(BinaryOp.MUL, a, Const(factor)) | Binary(BinaryOp.MUL, Const(factor), a):
             form = _form(a) if factor >= 0 else _form(a).negated()
             return form.mapped(lambda part: part.scaled(abs(factor))).pruned()

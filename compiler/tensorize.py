@@ -173,7 +173,7 @@ class _Unifier:
         """Unify the indices inside a tile: the last of the read's."""
         outside = max(0, len(read.indices) - len(mine))
         if self.intrinsic.anywhere:
-            self.scattered(mine, read.indices[outside:], read)
+            self.scattered(mine, read)
             return
         if read.tensor.shape[outside:] != pattern.shape:
             raise self.fail(
@@ -195,24 +195,30 @@ class _Unifier:
                 raise self.fail(f"{read} has {index} where it must have {self.axes[axis]}")
         self.depth += 1
 
-    def scattered(self, mine: Sequence[Expr], theirs: Sequence[Expr], read: Read) -> None:
-        """Unify indices where only the last one must go along the tile in steps of one."""
+    def scattered(self, mine: Sequence[Expr], read: Read) -> None:
+        """Unify indices where the last goes along the tile in steps of one, the others anyhow."""
         extents = dict(self.block.loops)
         wanted = self.block.wanted
         inner = extents if wanted is None else wanted.inner
-        for place, (axis, index) in enumerate(zip(mine, theirs, strict=True)):
+        *outer, last = read.indices
+        for place, axis in enumerate(mine):
             assert isinstance(axis, Axis)
+            indices = [last] if place == len(mine) - 1 else outer
             known = self.axes.get(axis)
             moving = [
-                a for a in extents if a in inner and depends(index, [a]) and a.extent == axis.extent
+                loop
+                for loop in extents
+                if loop in inner
+                and loop.extent == axis.extent
+                and any(depends(index, [loop]) for index in indices)
             ]
-            chosen = known or next((a for a in moving if a not in self.axes.values()), None)
+            chosen = known or next(
+                (loop for loop in moving if loop not in self.axes.values()), None
+            )
             if chosen is None or chosen not in moving:
-                raise self.fail(f"{read} does not move along {axis.name}, by {index}")
-            parts = affine(index).split([chosen])
-            last = place == len(mine) - 1
-            if last and (parts is None or parts[1].get(chosen) != 1):
-                raise self.fail(f"{read} moves by {index}, not by one along {chosen.name}")
+                raise self.fail(f"{read} does not move along {axis.name}")
+            if indices == [last] and affine(last).coefficient(chosen) != 1:
+                raise self.fail(f"{read} moves by {last}, not by one along {chosen.name}")
             if extents[chosen] != Const(axis.extent):
                 raise self.fail(f"{chosen} runs {extents[chosen]} times, not {axis.extent}")
             self.axes[axis] = chosen
