@@ -25,7 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "isa": {"numpy"},
     "hw": {"amaranth"},
     "sim": {"numpy", "numba", "llvmlite"},
-    "runtime": {"numpy", "llvmlite"},
+    "runtime": {"numpy", "llvmlite", "cuda"},  # cuda.bindings
     "compiler": {"numpy", "numba", "llvmlite", "onnx", "google"},  # google.protobuf, onnx's
     "bitstreams": {"amaranth", "amaranth_boards"},
     "cli": {"numpy", "llvmlite", "onnx", "onnxruntime", "typer", "rich"},
@@ -157,14 +157,14 @@ def loaded_by(modules: list[str]) -> set[str]:
     ("modules", "unwanted"),
     [
         (modules_of("isa"), {"numba", "llvmlite", "onnx", "typer", "rich"}),
-        (modules_of("sim"), {"onnx", "onnxruntime", "typer", "rich"}),
-        (modules_of("runtime"), {"onnx", "onnxruntime", "typer", "rich"}),
+        (modules_of("sim"), {"onnx", "onnxruntime", "typer", "rich", "cuda"}),
+        (modules_of("runtime"), {"onnx", "onnxruntime", "typer", "rich", "cuda"}),
         (
             [name for name in modules_of("runtime/native") if not name.endswith(".team_ir")],
             {"numba", "llvmlite"},
         ),
-        (modules_of("compiler"), {"onnx", "onnxruntime", "typer", "rich"}),
-        (modules_of("cli"), {"numba", "llvmlite", "onnx", "onnxruntime"}),
+        (modules_of("compiler"), {"onnx", "onnxruntime", "typer", "rich", "cuda"}),
+        (modules_of("cli"), {"numba", "llvmlite", "onnx", "onnxruntime", "cuda"}),
         (["vtakit.cli.main"], {"numba", "llvmlite", "onnx", "onnxruntime", "numpy"}),
     ],
     ids=["isa", "sim", "runtime", "runtime.native", "compiler", "cli", "vtakit --help"],

@@ -1,6 +1,6 @@
 """Every operator as native code gives what its NumPy kernel gives; with one thread and with two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from vtakit.compiler.builder import GraphBuilder
 from vtakit.compiler.cpu.build import build_native
+from vtakit.compiler.cuda.build import build_cuda
 from vtakit.compiler.graph import DType, Graph, Op, Value
 from vtakit.compiler.ops.elementwise import (
     Add,
@@ -30,9 +31,12 @@ from vtakit.compiler.ops.quantize import DequantizeLinear, QuantizeLinear
 from vtakit.compiler.ops.reduce import ArgMax, Reduce, Softmax
 from vtakit.compiler.ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from vtakit.compiler.reference import outputs
+from vtakit.runtime.cuda.session import CudaSession
 from vtakit.runtime.host.elementwise import FUNCTIONS
 from vtakit.runtime.host.reduce import REDUCTIONS
 from vtakit.runtime.native.program import NativeSession
+
+from ..cuda.ptx_gpu import PtxGpu
 
 Array = NDArray[Any]
 
@@ -56,14 +60,20 @@ def check(graph: Graph, seed: int) -> None:
     program = build_native(graph)
     for threads in (1, 2):
         with NativeSession(program, threads) as session:
-            found = session.run(inputs)
-        for name, array in wanted.items():
-            if array.dtype.kind != "f":
-                np.testing.assert_array_equal(found[name], array, err_msg=name)
-                continue
-            most = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
-            made = np.asarray(found[name], array.dtype)
-            np.testing.assert_allclose(made, array, rtol=1e-5, atol=1e-5 * most, err_msg=name)
+            compare(session.run(inputs), wanted)
+    with CudaSession(build_cuda(graph), PtxGpu(seed)) as session:
+        compare(session.run(inputs), wanted)
+
+
+def compare(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
+    """Compare outputs: integers are equal, floats within 1e-5."""
+    for name, array in wanted.items():
+        if array.dtype.kind != "f":
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+            continue
+        most = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+        made = np.asarray(found[name], array.dtype)
+        np.testing.assert_allclose(made, array, rtol=1e-5, atol=1e-5 * most, err_msg=name)
 
 
 class Builder(GraphBuilder):

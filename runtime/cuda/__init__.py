@@ -1,0 +1,1 @@
+"""Networks on NVIDIA GPUs, through the driver."""
