@@ -21,6 +21,7 @@ SHORT = {
     "llvm": "LLVM",
     "llvm-float32": "LLVM",
     "cuda": "CUDA",
+    "cuda-float32": "CUDA",
     "ort": "ORT",
     "ort-int8": "ORT",
 }

@@ -37,6 +37,8 @@ _PACKAGES = (
     Package("llvmlite", "code for the simulator and for this CPU", "pip install vtakit"),
     Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
     Package("onnxruntime", "vtakit run, compare: the model's own", "pip install 'vtakit[onnx]'"),
+    Package("cuda-bindings", "--engine cuda", "pip install 'vtakit[cuda]'"),
+    Package("nvidia-nvvm", "--engine cuda: exp and the like", "pip install 'vtakit[cuda]'"),
     Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),
     Package("amaranth", "the hardware", "pip install 'vtakit[hw]'"),
     Package("cocotb", "testing the hardware", "pip install 'vtakit[dev]'"),
@@ -126,7 +128,7 @@ def _engines() -> list[Finding]:
         Finding("functional", "the simulated machine, without time", simulator, needs),
         _rtl(),
         _native(),
-        Finding("cuda", "everything on an NVIDIA GPU", None, "a later version of vtakit"),
+        _cuda(),
     ]
 
 
@@ -158,6 +160,22 @@ def _native() -> Finding:
     return Finding("cpu", purpose, f"runs, as code for {this_cpu().name}", "")
 
 
+def _cuda() -> Finding:
+    """Look for a GPU that does, and for what reaches it."""
+    purpose = "everything on an NVIDIA GPU, compiled by LLVM"
+    try:
+        from ..runtime.cuda.gpu import Gpu
+        from ..runtime.cuda.program import CudaError
+    except ImportError:
+        return Finding("cuda", purpose, None, "pip install vtakit; then see what `packages` lacks")
+    try:
+        gpu = Gpu()
+    except CudaError as error:
+        return Finding("cuda", purpose, None, str(error))
+    gpu.close()
+    return Finding("cuda", purpose, f"runs, on {gpu.name}", "")
+
+
 def _simulator() -> str | None:
     """Run a program of one instruction, which takes all that the simulator needs."""
     try:
@@ -175,15 +193,15 @@ def _simulator() -> str | None:
 def _machine() -> list[Finding]:
     import os
 
-    from .rivals.cuda import driver
+    from ..runtime.cuda.gpu import driver_version
 
     return [
         Finding("CPU", "the simulator uses its vector units", _cpu(), ""),
         Finding("cores", "", str(os.cpu_count()), ""),
         Finding(
             "CUDA driver",
-            "the cuda engine (later)",
-            driver(),
+            "the cuda engine",
+            driver_version(),
             "a machine with an NVIDIA GPU and its driver",
         ),
     ]

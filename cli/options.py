@@ -62,18 +62,16 @@ WaveOption = Annotated[
 ]
 
 
-def choose(option: str, value: str, known: Sequence[str], later: Sequence[str] = ()) -> str:
+def choose(option: str, value: str, known: Sequence[str]) -> str:
     """Return `value` when it is one of `known`.
 
     Raises
     ------
     UsageError
-        When it is not, or is one of `later`, which this version does not have.
+        When it is not.
     """
     if value in known:
         return value
-    if value in later:
-        raise UsageError(f"{option} {value} is not in this version; it has {', '.join(known)}")
     raise UsageError(f"{option} {value!r} does not exist{nearest(value, known)}")
 
 

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..compiler.graph import Graph
+    from ..runtime.cuda.gpu import Gpu
 
-WHOLE = ("cpu",)
+WHOLE = ("cpu", "cuda")
 """Engines that run the whole network as their own code, without VTA."""
 
 ENGINES = ("sim", "functional", "rtl", *WHOLE)
-LATER_ENGINES = ("cuda",)
 PRECISIONS = ("int8", "float32")
 
 
@@ -48,7 +48,8 @@ def run(
         typer.Option(
             help="sim counts cycles; functional leaves time out and is faster; rtl is the hardware "
             "itself, compiled by Verilator; cpu runs the whole network on this CPU, compiled by "
-            "LLVM, and times its layers: no VTA, so that --config and --tries mean nothing there."
+            "LLVM, and times its layers; so does cuda, on an NVIDIA GPU. These two have no VTA, "
+            "so that --config and --tries mean nothing there."
         ),
     ] = "sim",
     inputs: InputsOption = None,
@@ -69,7 +70,8 @@ def run(
     precision: Annotated[
         str,
         typer.Option(
-            help="int8 is the integer network; with --engine cpu float32 is a float model as given."
+            help="int8 is the integer network; with --engine cpu or cuda float32 is a float model "
+            "as given."
         ),
     ] = "int8",
     save: Annotated[
@@ -96,7 +98,7 @@ def run(
 
     Example: vtakit run examples/digits/digits.onnx
     """
-    choose("--engine", engine, ENGINES, LATER_ENGINES)
+    choose("--engine", engine, ENGINES)
     choose("--precision", precision, PRECISIONS)
     of_vta = {
         "--trace": trace,
@@ -104,15 +106,17 @@ def run(
         "--module": module,
         "--wave": wave,
     }
-    of_whole = {"--threads": threads, "--precision float32": precision == "float32" or None}
-    _check_engine(engine, of_vta, of_whole)
+    of_whole = {"--precision float32": precision == "float32" or None}
+    _check_engine(engine, of_vta, of_whole, {"--threads": threads})
     from ..isa.config import load_config
     from ..runtime.drivers.find import DeviceOptions
     from .run_cpu import run_on_cpu
+    from .run_cuda import run_on_cuda
     from .run_vta import run_on_vta
 
     machine = load_config(config or "default")
-    cpus = cpus_for(threads or 1) if engine in WHOLE else ()
+    cpus = cpus_for(threads or 1) if engine == "cpu" else ()
+    gpu = _gpu() if engine == "cuda" else None
     _check_outputs(
         [path for path in (model, inputs, calibration) if path],
         {"--save": save, "--module": module, "--trace": trace, "--wave": wave},
@@ -123,7 +127,9 @@ def run(
         source, graph = _read(model, precision, calibration, batch, seed)
         arrays = network_inputs(source, inputs, seed)
         read_after = perf_counter() - begun
-        if engine in WHOLE:
+        if gpu is not None:
+            ran = run_on_cuda(graph, arrays, precision, gpu, status.update)
+        elif engine == "cpu":
             ran = run_on_cpu(graph, arrays, precision, cpus, threads or 1, status.update)
         else:
             ran = run_on_vta(
@@ -152,10 +158,23 @@ def run(
     return 0 if ran.check.equal else 1
 
 
+def _gpu() -> Gpu:
+    from ..runtime.cuda.gpu import Gpu
+
+    return Gpu()
+
+
 def _check_engine(
-    engine: str, of_vta: Mapping[str, object], of_whole: Mapping[str, object]
+    engine: str,
+    of_vta: Mapping[str, object],
+    of_whole: Mapping[str, object],
+    of_cpu: Mapping[str, object],
 ) -> None:
     """Refuse options that the engine has no use for; those that are None were not given."""
+    for option, value in of_cpu.items():
+        if value is not None and engine == "cuda":
+            raise UsageError(f"{option} needs --engine cpu; cuda has the threads of its kernels")
+    of_whole = {**of_cpu, **of_whole}
     for option, value in of_vta.items() if engine in WHOLE else of_whole.items():
         if value is None:
             continue

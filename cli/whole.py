@@ -2,22 +2,119 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from .compare_words import duration, per_cent
 from .output import print_table
+from .ran import Ran
 from .report import MEMORIES, LayerRow, NetworkReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from numpy.typing import NDArray
     from rich.table import Table
 
     from ..compiler.graph import Graph
     from ..compiler.layers import LayerWork
+    from .rivals.figures import Figure
+
+TIMED_SECONDS, TIMED_RUNS, MOST_TIMED_RUNS = 0.5, 7, 10_000
+"""How long and how often the whole is timed, after a fifth as many runs that warm up."""
 
 COPIES = "copies"
 """What a table calls the time that belongs to no layer: arrays brought into another layout."""
+
+
+def timed(execute: Callable[[], None]) -> Figure:
+    """Return what inferences take, on the inputs that are there."""
+    from .rivals.figures import figure
+
+    samples: list[float] = []
+    spent = 0.0
+    while len(samples) < TIMED_RUNS or (
+        spent < 1.2 * TIMED_SECONDS and len(samples) < MOST_TIMED_RUNS
+    ):
+        begun = perf_counter()
+        execute()
+        samples.append(perf_counter() - begun)
+        spent += samples[-1]
+    return figure(samples[len(samples) // 6 :])
+
+
+def whole_ran(
+    graph: Graph,
+    precision: str,
+    device: str,
+    arrays: Mapping[str, NDArray[Any]],
+    first: Mapping[str, NDArray[Any]],
+    last: Mapping[str, NDArray[Any]],
+    time: Figure,
+    layers: Mapping[str, float],
+    compiled_after: float,
+    lines: Mapping[str, str],
+    facts: Mapping[str, Any],
+) -> Ran:
+    """Check a network that ran, and report it.
+
+    Parameters
+    ----------
+    graph : Graph
+    precision : str
+        That of the graph: "int8" or "float32".
+    device : str
+    arrays : mapping of str to array
+        Its inputs.
+    first, last : mapping of str to array
+        The outputs of the first run, and of the last of those that were timed.
+    time : Figure
+        Seconds of an inference.
+    layers : mapping of str to float
+        In proportion to the time of each layer.
+    compiled_after : float
+        Seconds.
+    lines, facts
+        More for people, and of the JSON document.
+    """
+    from ..compiler.check import FLOAT_TOLERANCE, check_outputs, rounded_outputs
+    from ..compiler.reference import outputs
+    from .compare_report import scaled
+
+    expected = outputs(graph, arrays)
+    rounded = rounded_outputs(graph)
+    check = check_outputs(first, expected, rounded)
+    if check.equal:  # what was timed must be right too
+        check = check_outputs(last, expected, rounded)
+    rows = whole_report(graph, scaled(layers, time.median), device)
+    return Ran(
+        rows=rows,
+        outputs=first,
+        check=check,
+        against="integer reference" if precision == "int8" else "float reference",
+        unit="outputs",
+        seconds={"compile": compiled_after, "run": time.median},
+        show=print_whole,
+        lines={"run": _words(time), **lines},
+        facts={
+            "precision": precision,
+            **facts,
+            "inference": {
+                "seconds": time.median,
+                "least": time.least,
+                "spread": time.spread,
+                "per_second": 1 / time.median,
+                "macs_per_second": rows.macs / time.median,
+            },
+            "tolerance": FLOAT_TOLERANCE if rounded else 0.0,
+        },
+    )
+
+
+def _words(time: Figure) -> str:
+    return (
+        f"{duration(time.median)} (least {duration(time.least)}, "
+        f"spread {per_cent(time.spread)}), {1 / time.median:,.0f} a second"
+    )
 
 
 def whole_report(graph: Graph, seconds: Mapping[str, float], device: str) -> NetworkReport:

@@ -65,7 +65,7 @@ def installed_files() -> set[str]:
         path
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".md") or path.name == "py.typed"
+        if path.suffix in (".py", ".md", ".cpp", ".h") or path.name == "py.typed"
     )
     return {f"vtakit/{path.relative_to(ROOT)}" for path in files}
 

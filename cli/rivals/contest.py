@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from .cuda import cuda
+from .cuda import cuda, cuda_float
 from .native import native, native_float
 from .onnx_runtime import as_given, quantized
 from .rival import Case, Factory, Rival, RivalError
@@ -24,6 +24,7 @@ CANDIDATES = (
     Candidate("LLVM", native),
     Candidate("LLVM, float32", native_float),
     Candidate("CUDA", cuda),
+    Candidate("CUDA, float32", cuda_float),
     Candidate("ONNX Runtime", as_given),
     Candidate("ONNX Runtime, int8", quantized),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vtakit.cli import run_cpu
+from vtakit.cli import whole
 from vtakit.cli.rivals import native
 from vtakit.cli.rivals.cpus import usable
 from vtakit.compiler.check import FLOAT_TOLERANCE
@@ -26,7 +26,7 @@ PRECISIONS = ("int8", "float32")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_cpu, "TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(whole, "TIMED_SECONDS", 0.0)
     monkeypatch.setattr(native, "TIMED_SECONDS", 0.0)
 
 

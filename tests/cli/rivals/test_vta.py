@@ -112,6 +112,7 @@ def test_our_own_code_stands_before_the_others() -> None:
         "LLVM",
         "LLVM, float32",
         "CUDA",
+        "CUDA, float32",
         "ONNX Runtime",
         "ONNX Runtime, int8",
     ]
