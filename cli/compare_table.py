@@ -24,6 +24,8 @@ SHORT = {
     "cuda-float32": "CUDA",
     "ort": "ORT",
     "ort-int8": "ORT",
+    "openvino": "OV",
+    "openvino-int8": "OV",
 }
 """What a column is called, by a rival's key."""
 

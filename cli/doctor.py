@@ -37,6 +37,7 @@ _PACKAGES = (
     Package("llvmlite", "code for the simulator and for this CPU", "pip install vtakit"),
     Package("onnx", "vtakit run: reading networks", "pip install 'vtakit[onnx]'"),
     Package("onnxruntime", "vtakit run, compare: the model's own", "pip install 'vtakit[onnx]'"),
+    Package("openvino", "compare: a rival", "pip install 'vtakit[compare]'"),
     Package("cuda-bindings", "--engine cuda", "pip install 'vtakit[cuda]'"),
     Package("nvidia-nvvm", "--engine cuda: exp and the like", "pip install 'vtakit[cuda]'"),
     Package("scikit-learn", "training the digits example", "pip install 'vtakit[examples]'"),

@@ -28,7 +28,7 @@ LIBRARIES: dict[str, set[str]] = {
     "runtime": {"numpy", "llvmlite", "cuda"},  # cuda.bindings
     "compiler": {"numpy", "numba", "llvmlite", "onnx", "google"},  # google.protobuf, onnx's
     "bitstreams": {"amaranth", "amaranth_boards"},
-    "cli": {"numpy", "llvmlite", "onnx", "onnxruntime", "typer", "rich"},
+    "cli": {"numpy", "llvmlite", "onnx", "onnxruntime", "openvino", "typer", "rich"},
 }
 """What each folder may import from outside, besides the standard library."""
 
@@ -164,7 +164,7 @@ def loaded_by(modules: list[str]) -> set[str]:
             {"numba", "llvmlite"},
         ),
         (modules_of("compiler"), {"onnx", "onnxruntime", "typer", "rich", "cuda"}),
-        (modules_of("cli"), {"numba", "llvmlite", "onnx", "onnxruntime", "cuda"}),
+        (modules_of("cli"), {"numba", "llvmlite", "onnx", "onnxruntime", "openvino", "cuda"}),
         (["vtakit.cli.main"], {"numba", "llvmlite", "onnx", "onnxruntime", "numpy"}),
     ],
     ids=["isa", "sim", "runtime", "runtime.native", "compiler", "cli", "vtakit --help"],

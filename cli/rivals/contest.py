@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .cuda import cuda, cuda_float
 from .native import native, native_float
 from .onnx_runtime import as_given, quantized
+from .openvino import openvino_as_given, openvino_quantized
 from .rival import Case, Factory, Rival, RivalError
 
 
@@ -27,6 +28,8 @@ CANDIDATES = (
     Candidate("CUDA, float32", cuda_float),
     Candidate("ONNX Runtime", as_given),
     Candidate("ONNX Runtime, int8", quantized),
+    Candidate("OpenVINO", openvino_as_given),
+    Candidate("OpenVINO, int8", openvino_quantized),
 )
 """In the order of the table."""
 

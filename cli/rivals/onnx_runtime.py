@@ -7,21 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cpus import quieten
-from .measure import TURN_WARM_SECONDS
 from .ort_layers import load_named, owners, read_profile, seconds_by_layer
 from .rival import Case, Rival, RivalError
-
-TRY_SECONDS, TRY_TURNS = 0.03, 6
-"""How long each setting is tried in a turn, and its turns: its best one counts, since others may
-disturb some. Tried once for 0.15 s, a setting that is 20 % slower was now and then chosen."""
+from .trial import fastest
 
 PROFILE_SECONDS, PROFILE_RUNS, MOST_PROFILE_RUNS = 0.3, 5, 1000
 
@@ -134,11 +128,10 @@ class OnnxRuntime:
                 for session in (self._open(chosen),)
                 for kind in (_Passed, _Bound)
             ]
-            turns = [[_try(call) for _, call in calls] for _ in range(TRY_TURNS)]
+            best = fastest([call.run for _, call in calls])
         except Exception as error:  # onnxruntime raises classes of its own that share no base
             raise RivalError(f"ONNX Runtime could not run {self._case.model}: {error}") from None
-        best = [min(seconds) for seconds in zip(*turns, strict=True)]
-        self._settings, self._call = calls[best.index(min(best))]
+        self._settings, self._call = calls[best]
 
     def run(self) -> float:
         """Infer once; the seconds are those of the call alone."""
@@ -262,19 +255,3 @@ class _Bound(_Call):
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         return {name: self.arrays[name].numpy() for name in self.names}
-
-
-def _try(call: _Call) -> float:
-    """Return the median seconds of an inference in a turn, after some that warm up."""
-    quieten()
-    end = perf_counter() + TURN_WARM_SECONDS
-    call.run()
-    while perf_counter() < end:
-        call.run()
-    found: list[float] = []
-    end = perf_counter() + TRY_SECONDS
-    while not found or perf_counter() < end:
-        begun = perf_counter()
-        call.run()
-        found.append(perf_counter() - begun)
-    return median(found)

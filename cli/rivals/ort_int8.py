@@ -6,14 +6,18 @@ import logging
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .rival import Case, RivalError
 
 
-def quantize(case: Case) -> bytes:
+@lru_cache(maxsize=4)
+def quantize(case: Case, *, signed: bool = False) -> bytes:
     """Return the model of a case with uint8 activations and int8 weights by channel, as a file.
+
+    With `signed` activations are int8.
 
     It is ONNX Runtime's `quantize_static` in QDQ form, calibrated on the samples that our own
     integers come from. Weights use 7 of their 8 bits, with which its products are exact on every
@@ -49,7 +53,7 @@ def quantize(case: Case) -> bytes:
                 quant_format=ort.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
-                activation_type=ort.QuantType.QUInt8,
+                activation_type=ort.QuantType.QInt8 if signed else ort.QuantType.QUInt8,
                 weight_type=ort.QuantType.QInt8,
             )
         except Exception as error:  # onnxruntime and onnx raise classes that share no base

@@ -58,7 +58,7 @@ class Rival(Protocol):
     ----------
     key : str
         What tables and the JSON document call it: "llvm", "llvm-float32", "cuda",
-        "cuda-float32", "ort", "ort-int8".
+        "cuda-float32", "ort", "ort-int8", "openvino", "openvino-int8".
     name : str
         For people, with its version: "ONNX Runtime 1.32.0".
     arithmetic : str

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from vtakit.cli.main import INTERRUPTED
 from vtakit.cli.options import cpus_for
-from vtakit.cli.rivals import contest, measure, onnx_runtime, watch
+from vtakit.cli.rivals import contest, measure, onnx_runtime, openvino, trial, watch
 from vtakit.cli.rivals.contest import CANDIDATES, Candidate, entered
 from vtakit.cli.rivals.cpus import usable
 from vtakit.cli.rivals.rival import Case
@@ -43,13 +43,19 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(cpus=len(cpus))
 
     monkeypatch.setattr(watch, "Watch", Quiet)
-    monkeypatch.setattr(onnx_runtime, "TRY_SECONDS", 0.0)
-    monkeypatch.setattr(onnx_runtime, "TURN_WARM_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "TRY_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "TURN_WARM_SECONDS", 0.0)
     monkeypatch.setattr(onnx_runtime, "PROFILE_SECONDS", 0.0)
+    monkeypatch.setattr(openvino, "PROFILE_SECONDS", 0.0)
     monkeypatch.setattr(measure, "WARM_SECONDS", 0.1)
     monkeypatch.setattr(measure, "TURN_WARM_SECONDS", 0.0)
 
 
+NAMES = {
+    "llvm": "vtakit's LLVM code",
+    "ort": f"ONNX Runtime {ort.__version__}",
+    "openvino": "OpenVINO 20",
+}
 Join = Callable[[FakeRival], list[Case]]
 
 
@@ -82,12 +88,13 @@ def test_a_float_network_is_compared_with_itself_in_float_and_in_int8(vtakit: An
     found = document(vtakit("compare", DIGITS, "--repeat", 3, "--clock-mhz", 150, "--json"))
     assert found["config"] == PRESETS["default"].to_json()
     assert [one["key"] for one in found["rivals"]] == [
-        "llvm", "ort-int8", "llvm-float32", "ort",
+        "llvm", "ort-int8", "openvino-int8", "llvm-float32", "ort", "openvino",
     ]  # fmt: skip
     assert [one["title"] for one in found["missing"]] == ["CUDA"]
+    seconds = {one["key"]: one["seconds"] for one in found["rivals"]}
     assert [(one["subject"], one["opponent"]) for one in found["matches"]] == [
-        ("llvm", "ort-int8"),
-        ("llvm-float32", "ort"),
+        ("llvm", min("ort-int8", "openvino-int8", key=seconds.__getitem__)),
+        ("llvm-float32", min("ort", "openvino", key=seconds.__getitem__)),
     ]
     assert found["checked"] == {"against": "VTA", "equal": True, "differing": []}
     assert found["rounds"] == {"measured": 3, "again": 0, "disturbed": 0}
@@ -95,8 +102,7 @@ def test_a_float_network_is_compared_with_itself_in_float_and_in_int8(vtakit: An
     for one in found["rivals"]:
         assert len(one["samples"]) == 3
         assert min(one["samples"]) > 0
-        named = "vtakit's LLVM code" if one["ours"] else f"ONNX Runtime {ort.__version__}"
-        assert one["name"] == named
+        assert one["name"].startswith(NAMES[one["key"].partition("-")[0]])
         assert one["cosine"] > 0.99
         times = [layer["seconds"][one["key"]] for layer in found["layers"]]
         assert sum(times) == pytest.approx(one["seconds"])
@@ -117,7 +123,9 @@ def test_cycles_are_those_that_run_counts(vtakit: Any) -> None:
     assert found["vta"]["cycles"] == ran["cycles"]
     rows = {row["name"]: row["cycles"] for row in ran["layers"] if row["cycles"]}
     assert {name: count for name, count in cycles.items() if name} == rows
-    assert [one["key"] for one in found["rivals"]] == ["llvm", "ort"], "it is int8 already"
+    assert [one["key"] for one in found["rivals"]] == ["llvm", "ort", "openvino"], (
+        "it is int8 already"
+    )
 
 
 @pytest.mark.usefixtures("quiet")
@@ -196,10 +204,11 @@ def test_without_onnx_runtime_the_rest_is_compared(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # pyright: ignore[reportArgumentType]
     join(FakeRival("llvm", [2e-3]))
     found = document(vtakit("compare", DIGITS, "--repeat", 3, "--json"))
-    assert [one["key"] for one in found["rivals"]] == ["llvm"]
+    assert [one["key"] for one in found["rivals"]] == ["llvm", "openvino"]
     reasons = {one["title"]: one["reason"] for one in found["missing"]}
     assert reasons["ONNX Runtime"] == "not installed: pip install onnxruntime"
     assert reasons["ONNX Runtime, int8"] == "not installed: pip install onnxruntime"
+    assert reasons["OpenVINO, int8"] == "quantizing with ONNX Runtime needs onnxruntime"
 
 
 @pytest.mark.usefixtures("quiet")

@@ -115,4 +115,6 @@ def test_our_own_code_stands_before_the_others() -> None:
         "CUDA, float32",
         "ONNX Runtime",
         "ONNX Runtime, int8",
+        "OpenVINO",
+        "OpenVINO, int8",
     ]
