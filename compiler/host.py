@@ -1,12 +1,14 @@
 """The host's side of a module: what runs between its streams, as one native program."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..runtime.module import Copy, HostStep
 from ..runtime.native.jit import Cpu
 from ..runtime.native.program import NativeProgram
 from .cpu.build import write_program
 from .cpu.groups import Group, Plan, plan
+from .cpu.intrinsics import is_signed
 from .cpu.kernels import kernels
 from .cpu.memory import outputs, placed
 from .cpu.operands import Array
@@ -50,9 +52,18 @@ def host_program(
     ends: list[int] = []
     for nodes in runs:
         part = plan(
-            _part(graph, nodes, tiles), arrays, stored=whole.stored, tiles=tiles, rows=graph.outputs
+            _part(graph, nodes, tiles),
+            arrays,
+            signed=is_signed(cpu),
+            stored=whole.stored,
+            tiles=tiles,
+            rows=graph.outputs,
         )
-        whole = Plan([*whole.groups, *part.groups], part.stored, {**whole.data, **part.data})
+        whole = replace(
+            part,
+            groups=[*whole.groups, *part.groups],
+            data={**whole.data, **part.data},
+        )
         ends.append(len(whole.groups))
     results = outputs(graph.outputs, whole)
     ends[-1] = len(whole.groups)

@@ -16,6 +16,7 @@ from ..emit.llvm_values import I32, I64, POINTER
 from ..expr import Tensor
 from ..graph import Graph, Value
 from .groups import Plan, plan
+from .intrinsics import is_signed
 from .kernels import Kernel, kernels
 from .machine import object_code
 from .memory import Memory, Steps, outputs, placed
@@ -36,7 +37,7 @@ def build_native(graph: Graph, cpu: Cpu | None = None) -> NativeProgram:
     """
     cpu = cpu or this_cpu()
     arrays: dict[Value, Array] = dict(graph.constants)
-    made = plan(graph, arrays)
+    made = plan(graph, arrays, signed=is_signed(cpu))
     results = outputs(graph.outputs, made)
     steps = [(group, kernels(group, made, arrays, cpu)) for group in made.groups]
     memory = placed(graph, made, steps, results)

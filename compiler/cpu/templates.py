@@ -100,7 +100,7 @@ def dots(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
         s = s.unroll(acc, q)
         if products * q.extent * kx.extent <= MOST_UNROLLED:
             s = s.unroll(acc, kx)
-    return s.tensorize(acc, a_lane, fma() if is_float else dot(cpu))
+    return s.tensorize(acc, a_lane, fma(cpu) if is_float else dot(cpu))
 
 
 def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:

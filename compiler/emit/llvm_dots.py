@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from ..expr import Read, Type
 from ..loops import Match
-from .llvm_values import I8, I32, Values, intrinsic, splat
+from .llvm_values import I8, I16, I32, Values, intrinsic, splat
 
 LANES = 16
 """Accumulators of one vector."""
@@ -35,27 +35,103 @@ def _vpdpbusd(values: Values, target: Read, match: Match) -> None:
     four = splat(b, b.load(x, align=1, typ=I32), LANES)
     rows = b.load(w, align=1, typ=_BYTES)
     held = b.load(acc, align=4, typ=_WIDE)
-    name = "llvm.x86.avx512.vpdpbusd.512"
-    callee = b.module.globals.get(name) or ir.Function(
-        b.module, ir.FunctionType(_WIDE, [_WIDE, _BYTES, _BYTES]), name
-    )
+    callee = _declared(b, "llvm.x86.avx512.vpdpbusd.512", _WIDE, [_WIDE, _BYTES, _BYTES])
     b.store(b.call(callee, [held, b.bitcast(four, _BYTES), rows]), acc, align=4)
 
 
-def _pairs(values: Values, target: Read, match: Match) -> None:
-    """The same in steps that every CPU has; x86 multiplies pairs of 16 bits and adds them."""
+def _vpdpbusd256(values: Values, target: Read, match: Match) -> None:
+    """The same by halves of 256 bits."""
+    _by_parts(values, target, match, "llvm.x86.avx512.vpdpbusd.256", 8)
+
+
+def _sdot(values: Values, target: Read, match: Match) -> None:
+    """acc[lane] += x[0] * w[lane, 0] + ... + x[3] * w[lane, 3], of int8, by 128 bits."""
+    _by_parts(values, target, match, "llvm.aarch64.neon.sdot.v4i32.v16i8", 4)
+
+
+def _by_parts(values: Values, target: Read, match: Match, name: str, lanes: int) -> None:
+    """Multiply and add with an instruction that has fewer lanes."""
     b = values.builder
     x, w, acc = _pointers(values, target, match)
+    wide, narrow = ir.VectorType(I32, lanes), ir.VectorType(I8, 4 * lanes)
+    four = b.bitcast(splat(b, b.load(x, align=1, typ=I32), lanes), narrow)
+    callee = _declared(b, name, wide, [wide, narrow, narrow])
+    for first in range(0, LANES, lanes):
+        rows = b.load(b.gep(w, [I32(4 * first)], source_etype=I8), align=1, typ=narrow)
+        place = b.gep(acc, [I32(first)], source_etype=I32)
+        held = b.load(place, align=4, typ=wide)
+        b.store(b.call(callee, [held, four, rows]), place, align=4)
+
+
+_PMADDWD = {
+    4: "llvm.x86.sse2.pmadd.wd",
+    8: "llvm.x86.avx2.pmadd.wd",
+    16: "llvm.x86.avx512.pmaddw.d.512",
+}
+"""By the sums that it gives: of two products of 16 bits each."""
+
+
+def _pmaddwd(lanes: int) -> Callable[[Values, Read, Match], None]:
+    """Return what does the same by pairs of 16 bits: bytes 0 and 2, then 1 and 3."""
+
+    def write(values: Values, target: Read, match: Match) -> None:
+        b = values.builder
+        x, w, acc = _pointers(values, target, match)
+        signed = match.operands[0].type is Type.INT8
+        wide, narrow = ir.VectorType(I32, lanes), ir.VectorType(I16, 2 * lanes)
+        callee = _declared(b, _PMADDWD[lanes], wide, [narrow, narrow])
+        four = b.bitcast(splat(b, b.load(x, align=1, typ=I32), lanes), narrow)
+        left = _halves(b, four, signed=signed)
+        for first in range(0, LANES, lanes):
+            rows = b.load(b.gep(w, [I32(4 * first)], source_etype=I8), align=1, typ=narrow)
+            place = b.gep(acc, [I32(first)], source_etype=I32)
+            held = b.load(place, align=4, typ=wide)
+            for one, other in zip(left, _halves(b, rows, signed=True), strict=True):
+                held = b.add(held, b.call(callee, [one, other]))
+            b.store(held, place, align=4)
+
+    return write
+
+
+def _halves(b: Any, vector: Any, *, signed: bool) -> list[Any]:
+    """Return the lower and the upper byte of each 16 bits, extended to 16 bits."""
+    eight = ir.Constant(vector.type, [8] * vector.type.count)
+    if signed:
+        return [b.ashr(b.shl(vector, eight), eight), b.ashr(vector, eight)]
+    return [b.lshr(b.shl(vector, eight), eight), b.lshr(vector, eight)]
+
+
+def _bytewise(values: Values, target: Read, match: Match) -> None:
+    """The same byte by byte, in steps that every CPU has."""
+    b = values.builder
+    x, w, acc = _pointers(values, target, match)
+    signed = match.operands[0].type is Type.INT8
     four = b.load(x, align=1, typ=I32)
-    wide = ir.VectorType(ir.IntType(16), 4 * LANES)
-    left = b.zext(b.bitcast(splat(b, four, LANES), _BYTES), wide)
-    right = b.sext(b.load(w, align=1, typ=_BYTES), wide)
-    long = ir.VectorType(I32, 4 * LANES)
-    products = b.mul(b.sext(left, long), b.sext(right, long))
+    rows = b.load(w, align=1, typ=_WIDE)
     held = b.load(acc, align=4, typ=_WIDE)
-    pairs = b.add(_every(b, products, 2, 0), _every(b, products, 2, 1))
-    fours = b.add(_every(b, pairs, 2, 0), _every(b, pairs, 2, 1))
-    b.store(b.add(held, fours), acc, align=4)
+    high = ir.Constant(_WIDE, [24] * LANES)
+    for byte in range(4):
+        up = ir.Constant(_WIDE, [24 - 8 * byte] * LANES)
+        weight = b.ashr(b.shl(rows, up), high)
+        top = b.shl(four, I32(24 - 8 * byte))
+        number = b.ashr(top, I32(24)) if signed else b.lshr(top, I32(24))
+        held = b.add(held, b.mul(weight, splat(b, number, LANES)))
+    b.store(held, acc, align=4)
+
+
+def _multiply_add(values: Values, target: Read, match: Match) -> None:
+    """acc[lane] += x * w[lane] in float32, rounded twice."""
+    b = values.builder
+    x, w, acc = _pointers(values, target, match)
+    one = splat(b, values.load(x, Type.FLOAT32), LANES)
+    row = values.load(w, Type.FLOAT32, LANES)
+    held = values.load(acc, Type.FLOAT32, LANES)
+    b.store(b.fadd(held, b.fmul(one, row)), acc, align=4)
+
+
+def _declared(b: Any, name: str, result: Any, kinds: list[Any]) -> Any:
+    known = b.module.globals.get(name)
+    return known or ir.Function(b.module, ir.FunctionType(result, kinds), name)
 
 
 def _pointers(values: Values, target: Read, match: Match) -> list[Any]:
@@ -64,19 +140,15 @@ def _pointers(values: Values, target: Read, match: Match) -> list[Any]:
     return [values.pointer(read)[0] for read in (*match.operands, target)]
 
 
-def _every(b: Any, vector: Any, step: int, first: int) -> Any:
-    """Return every `step`-th element."""
-    places = range(first, vector.type.count, step)
-    return b.shuffle_vector(
-        vector,
-        ir.Constant(vector.type, ir.Undefined),
-        ir.Constant(ir.VectorType(I32, len(places)), list(places)),
-    )
-
-
 ACTIONS: dict[str, Callable[[Values, Read, Match], None]] = {
     "fma": _fma,
+    "multiply_add": _multiply_add,
     "vpdpbusd": _vpdpbusd,
-    "pairs": _pairs,
+    "vpdpbusd256": _vpdpbusd256,
+    "pmaddwd": _pmaddwd(4),
+    "pmaddwd256": _pmaddwd(8),
+    "pmaddwd512": _pmaddwd(16),
+    "sdot": _sdot,
+    "bytewise": _bytewise,
 }
 """What writes each instruction: for a target and what tensorize found."""

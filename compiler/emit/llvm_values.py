@@ -30,7 +30,7 @@ from ..expr import (
 )
 from ..walk import walk
 
-I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 POINTER = ir.PointerType()
 KINDS: dict[Type, Any] = {
     Type.INT8: I8,
