@@ -135,7 +135,7 @@ def elements(out: Compute, *, across: bool) -> Schedule:
     s = s.parallel(out, n).parallel(out, c).parallel(out, y)
     if not across:
         return s.vectorize(out, lane)
-    s, xo, xi = s.split(out, x, VECTOR, overlap=True)
+    s, xo, xi = s.split(out, x, _width(x), overlap=True)
     s = s.reorder(out, n, c, y, xo, *images, lane, xi).vectorize(out, xi)
     return s.unroll(out, lane) if lane.extent < BLOCK else s
 
@@ -162,7 +162,16 @@ def rows(*outs: Compute) -> Schedule:
 
 
 def _vectors(s: Schedule, tensor: Compute, last: Axis) -> tuple[Schedule, Axis]:
-    if last.extent <= VECTOR:
+    if last.extent == _width(last):
         return s, last
-    s, _, inner = s.split(tensor, last, VECTOR, overlap=True)
+    s, _, inner = s.split(tensor, last, _width(last), overlap=True)
     return s, inner
+
+
+def _width(axis: Axis) -> int:
+    """Return how many elements along an axis are a vector: a power of two.
+
+    Of others LLVM makes poor code, and of three int64 that become int8 none for AArch64: it ends
+    the process (LLVM 22).
+    """
+    return min(VECTOR, 1 << (axis.extent.bit_length() - 1))

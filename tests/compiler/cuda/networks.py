@@ -5,37 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zoo
 from numpy.typing import NDArray
 from vtakit.compiler.check import check_outputs, rounded_outputs
 from vtakit.compiler.cuda.build import build_cuda
-from vtakit.compiler.graph import Graph
-from vtakit.compiler.network import RANDOM_SAMPLES, Network, load_network
 from vtakit.compiler.passes.quantize import random_samples
 from vtakit.compiler.reference import outputs
 from vtakit.runtime.cuda.program import CudaProgram
 from vtakit.runtime.cuda.session import CudaSession
 
+from ..networks import graph
 from .ptx_gpu import PtxGpu
-
-KINDS = ("int8", "float32")
-DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
-
-
-@functools.cache
-def network(name: str, folder: Path) -> Network:
-    """Return a network of the zoo, or the digits."""
-    if name == "digits":
-        return load_network(DIGITS)
-    path = folder / f"{name}.onnx"
-    path.write_bytes(zoo.build(name).SerializeToString())
-    return load_network(path, calibration=zoo.samples(name, RANDOM_SAMPLES))
-
-
-def graph(name: str, kind: str, folder: Path) -> Graph:
-    """Return a network in integers, or as it was given."""
-    found = network(name, folder)
-    return found.integers if kind == "int8" else found.source
 
 
 @functools.cache

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ..networks import KINDS
 from .assembler import assemble
-from .networks import KINDS, check, program
+from .networks import check, program
 
 SMALL = ("digits", "lenet5", "mlp", "resnet8")
 LARGE = ("mobilenetv2", "resnet18")
