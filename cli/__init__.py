@@ -3,8 +3,8 @@
 - `main` - the table of subcommands, and how an error becomes one line and an exit status
 - `options` - options that several subcommands take, and the error for a wrong use of them
 - `output` - JSON on standard output, tables and progress on standard error
-- `network` - a network's arrays from files, and how near results are
-- `asm`, `compare`, `disasm`, `doctor`, `replay`, `run`, `verilog` - the subcommands
+- `network`, `model` - a network's arrays and graph from files, and how near results are
+- `asm`, `build`, `compare`, `disasm`, `doctor`, `replay`, `run`, `verilog` - the subcommands
 - `report` - `run`'s table; `compare_report`, `_table`, `_words` - what `compare` found
 - `rivals/` - what `compare` sets against each other, and how it measures them
 

@@ -34,6 +34,7 @@ class Subcommand:
 
 SUBCOMMANDS = (
     Subcommand("run", "Compile an ONNX network, run it on an engine, check it, report by layer."),
+    Subcommand("build", "Compile an ONNX network for a CPU, this one or another, to a file."),
     Subcommand("replay", "Run recorded instruction streams and compare what they leave."),
     Subcommand("compare", "Compare a network on VTA with the same on this CPU, by layer."),
     Subcommand("asm", "Make a program file from text."),

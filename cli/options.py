@@ -45,6 +45,17 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on standard output."),
 ]
+NATIVE = "native"
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="CPU",
+        help="The CPU that code is compiled for: native, x86-64, x86-64-v2, -v3, -v4 or aarch64, "
+        "with what else it has, as x86-64-v4+avx512vnni, x86-64-v3+avxvnni, aarch64+dotprod.",
+        show_default=False,
+    ),
+]
 MemoryLatencyOption = Annotated[
     int | None,
     typer.Option(

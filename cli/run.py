@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .network import closeness, finite, load_arrays, network_inputs
+from .model import PRECISIONS, check_outputs, read_graph
+from .network import closeness, finite, network_inputs
 from .options import (
+    NATIVE,
     BatchOption,
     CalibrationOption,
     ConfigOption,
@@ -20,6 +21,7 @@ from .options import (
     JsonOption,
     MemoryLatencyOption,
     ModelArgument,
+    TargetOption,
     UsageError,
     WaveOption,
     choose,
@@ -30,14 +32,12 @@ from .output import print_json, print_line, progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..compiler.graph import Graph
     from ..runtime.cuda.gpu import Gpu
 
 WHOLE = ("cpu", "cuda")
 """Engines that run the whole network as their own code, without VTA."""
 
 ENGINES = ("sim", "functional", "rtl", *WHOLE)
-PRECISIONS = ("int8", "float32")
 
 
 def run(
@@ -67,6 +67,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    target: TargetOption = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -107,7 +108,7 @@ def run(
         "--wave": wave,
     }
     of_whole = {"--precision float32": precision == "float32" or None}
-    _check_engine(engine, of_vta, of_whole, {"--threads": threads})
+    _check_engine(engine, of_vta, of_whole, {"--threads": threads, "--target": target})
     from ..isa.config import load_config
     from ..runtime.drivers.find import DeviceOptions
     from .run_cpu import run_on_cpu
@@ -117,20 +118,22 @@ def run(
     machine = load_config(config or "default")
     cpus = cpus_for(threads or 1) if engine == "cpu" else ()
     gpu = _gpu() if engine == "cuda" else None
-    _check_outputs(
+    check_outputs(
         [path for path in (model, inputs, calibration) if path],
         {"--save": save, "--module": module, "--trace": trace, "--wave": wave},
     )
     console = progress()
     with console.status(f"reading {model}") as status:
         begun = perf_counter()
-        source, graph = _read(model, precision, calibration, batch, seed)
+        source, graph = read_graph("run", model, precision, calibration, batch, seed)
         arrays = network_inputs(source, inputs, seed)
         read_after = perf_counter() - begun
         if gpu is not None:
             ran = run_on_cuda(graph, arrays, precision, gpu, status.update)
         elif engine == "cpu":
-            ran = run_on_cpu(graph, arrays, precision, cpus, threads or 1, status.update)
+            ran = run_on_cpu(
+                graph, arrays, precision, target or NATIVE, cpus, threads or 1, status.update
+            )
         else:
             ran = run_on_vta(
                 graph,
@@ -173,7 +176,7 @@ def _check_engine(
     """Refuse options that the engine has no use for; those that are None were not given."""
     for option, value in of_cpu.items():
         if value is not None and engine == "cuda":
-            raise UsageError(f"{option} needs --engine cpu; cuda has the threads of its kernels")
+            raise UsageError(f"{option} needs --engine cpu; cuda has neither threads nor a target")
     of_whole = {**of_cpu, **of_whole}
     for option, value in of_vta.items() if engine in WHOLE else of_whole.items():
         if value is None:
@@ -187,41 +190,6 @@ def _check_engine(
             raise UsageError(f"{option} needs --engine sim; functional has no clock")
     if of_vta["--wave"] is not None and engine != "rtl":
         raise UsageError(f"--wave needs --engine rtl; {engine} has no wires")
-
-
-def _read(
-    model: Path, precision: str, calibration: Path | None, batch: int | None, seed: int
-) -> tuple[Graph, Graph]:
-    """Return the model as it was given, and the graph that is to run."""
-    from ..compiler.network import load_float, load_network
-
-    samples = load_arrays(calibration, "--calibration") if calibration else None
-    if precision == "float32":
-        source = load_float(model, batch=batch)
-        if samples:
-            print_line("vtakit run: nothing is quantized: --calibration is not used")
-        return source, source
-    network = load_network(model, calibration=samples, batch=batch, seed=seed)
-    if samples and not network.was_float:
-        print_line(f"vtakit run: {model} is quantized already: --calibration is not used")
-    return network.source, network.integers
-
-
-def _check_outputs(given: list[Path], outputs: Mapping[str, Path | None]) -> None:
-    """Refuse, before all the work, files that could not be written or that are read."""
-    taken = {path.resolve(): str(path) for path in given}
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UsageError(f"{option} {path} is a folder; give the name of a file")
-        if not path.parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
-        if not os.access(path.parent, os.W_OK):
-            raise UsageError(f"{option} {path}: the folder {path.parent} cannot be written to")
-        other = taken.setdefault(path.resolve(), option)
-        if other != option:
-            raise UsageError(f"{option} {path} would write over {other}; give another name")
 
 
 def _against_float(

@@ -19,6 +19,7 @@ def run_on_cpu(
     graph: Graph,
     arrays: Mapping[str, NDArray[Any]],
     precision: str,
+    target: str,
     cpus: Sequence[int],
     threads: int,
     say: Callable[[str], None],
@@ -31,6 +32,8 @@ def run_on_cpu(
     arrays : mapping of input name to array
     precision : str
         That of the graph: "int8" or "float32".
+    target : str
+        The CPU to compile for; code for one that has more than this one is refused.
     cpus : sequence of int
         Empty where threads cannot be pinned.
     threads : int
@@ -38,12 +41,17 @@ def run_on_cpu(
         Told what is being done.
     """
     from ..compiler.cpu.cache import cached_native
+    from ..compiler.cpu.targets import target as cpu_of
+    from ..runtime.native.code import check_target
+    from ..runtime.native.jit import this_cpu
     from .rivals.cpus import pinned
     from .rivals.native import layer_seconds, opened
 
+    cpu = cpu_of(target)
+    check_target(cpu, this_cpu())
     say("compiling with LLVM")
     begun = perf_counter()
-    program = cached_native(graph)
+    program = cached_native(graph, cpu)
     compiled_after = perf_counter() - begun
     say(f"running on {threads} thread{'s' * (threads > 1)}")
     with pinned(cpus[:1]), opened(program, threads, cpus) as session:

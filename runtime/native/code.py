@@ -7,7 +7,7 @@ from typing import Self
 
 from . import elf
 from .errors import NativeError
-from .jit import Cpu, Linked, architecture_of, this_cpu
+from .jit import Cpu, Linked, this_cpu
 from .symbols import address
 
 BARRIER = "vtakit_barrier"
@@ -71,7 +71,7 @@ class LoadedCode:
     """
 
     def __init__(self, code: NativeCode) -> None:
-        _check_target(code, this_cpu())
+        check_target(Cpu(code.triple, code.cpu, code.features), this_cpu())
         symbols = elf.symbols(code.object_code, this_cpu().architecture)
         for name in code.entries:
             if name not in symbols.functions:
@@ -116,23 +116,32 @@ class LoadedCode:
         self.close()
 
 
-def _check_target(code: NativeCode, cpu: Cpu) -> None:
-    made_for = architecture_of(code.triple)
-    if made_for != cpu.architecture:
+def check_target(made_for: Cpu, here: Cpu) -> None:
+    """Check that code for a CPU can run on another one.
+
+    Raises
+    ------
+    NativeError
+        When that has another architecture or lacks a feature.
+    """
+    if made_for.architecture != here.architecture:
         raise NativeError(
-            f"native code is for {code.triple}; this process runs {cpu.architecture}: compile again"
+            f"native code is for {made_for.triple}; this process runs {here.architecture}: "
+            f"compile again"
         )
-    if made_for not in elf.MACHINES:
+    if made_for.architecture not in elf.MACHINES:
         known = ", ".join(elf.MACHINES)
-        raise NativeError(f"native code cannot be loaded on {made_for}; only on {known}")
-    here = set(cpu.features.split(","))
-    wanted = [name for name in code.features.split(",") if name.startswith("+")]
-    missing = [name[1:] for name in wanted if name not in here]
+        raise NativeError(
+            f"native code cannot be loaded on {made_for.architecture}; only on {known}"
+        )
+    has = set(here.features.split(","))
+    wanted = [name for name in made_for.features.split(",") if name.startswith("+")]
+    missing = [name[1:] for name in wanted if name not in has]
     if missing:
         shown = ", ".join(missing[:MISSING_SHOWN])
         more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
         raise NativeError(
-            f"native code is for {code.cpu}; this CPU, {cpu.name}, lacks {shown}{more}: "
+            f"native code is for {made_for.name}; this CPU, {here.name}, lacks {shown}{more}: "
             f"compile again for it"
         )
 

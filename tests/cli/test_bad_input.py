@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ onnx = pytest.importorskip("onnx")
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 QUANTIZED = ROOT / "examples" / "digits" / "digits_int8.onnx"
+X86 = platform.machine() == "x86_64"
 IMAGE = np.zeros((1, 1, 8, 8), np.float32)
 
 
@@ -292,7 +294,11 @@ def test_a_machine_that_cannot_be_built_is_refused(
         (["--engine", "cpu", "--precision", "int4"], "--precision 'int4' does not exist"),
         (["--threads", 1], "--threads needs --engine cpu; sim runs the integer network on VTA"),
         (["--precision", "float32"], "--precision float32 needs --engine cpu; sim runs the int"),
-        (["--engine", "cuda", "--threads", 1], "--threads needs --engine cpu; cuda has the"),
+        (["--engine", "cuda", "--threads", 1], "--threads needs --engine cpu; cuda has neither"),
+        (["--engine", "cuda", "--target", "native"], "--target needs --engine cpu; cuda has nei"),
+        (["--target", "native"], "--target needs --engine cpu; sim runs the integer network on"),
+        (["--engine", "cpu", "--target", "x86"], "target 'x86': there is no CPU 'x86'; did you"),
+        (["--engine", "cpu", "--target", "aarch64" if X86 else "x86-64"], "native code is for "),
         (["--engine", "cuda", "--trace", "t.json"], "--trace needs --engine sim; cuda runs no VTA"),
         (["--wave", "t.vcd"], "--wave needs --engine rtl; sim has no wires"),
         (["--engine", "simm"], "--engine 'simm' does not exist; did you mean 'sim'?"),

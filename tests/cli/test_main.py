@@ -17,7 +17,7 @@ from vtakit.isa.config import ConfigError
 from vtakit.isa.registers import ErrorCode
 from vtakit.sim.errors import DeadlockError
 
-from .conftest import heed_interrupts
+from .conftest import ROOT, heed_interrupts
 
 NAMES = [row.name for row in SUBCOMMANDS]
 
@@ -40,6 +40,7 @@ def test_every_subcommand_has_help_with_an_example(vtakit: Any, name: str) -> No
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("run", "compare")])
 def test_the_example_of_a_help_works(name: str, shell: dict[str, str]) -> None:
+    Path("examples").symlink_to(ROOT / "examples")
     function = getattr(import_module(f"vtakit.cli.{name}"), name)
     (example,) = re.findall(r"Example: (.*)", function.__doc__)
     subprocess.run(["sh", "-ec", example], env=shell, check=True, capture_output=True)
