@@ -15,6 +15,10 @@ MOST_UNEVEN = 4
 """Tiles of rows that may have code each, so that the last can be smaller."""
 SHARED = 8
 """Parts that a loop must have so that threads share it evenly enough."""
+WEIGHTS_BYTES = 64
+"""Of a step's weights for a block of channels."""
+NEAR_BYTES, FAR = 256 << 10, 0.5
+"""Weights of a tile that lie near, and the cycles that a step's cost besides where they do not."""
 LATENCY = 8
 """Dot products that run beside each other while one takes its time."""
 VECTOR = 16
@@ -39,7 +43,7 @@ def tile(extents: Sequence[int], steps: int, most: int) -> Tile:
     """Return the tile that takes the fewest cycles, by how often registers are fed.
 
     A step multiplies `rows * cols` numbers by as many vectors of weights as there are blocks; one
-    cycle each for a product and for what is loaded.
+    cycle each for a product and for what is loaded, and more for weights.
 
     Parameters
     ----------
@@ -53,6 +57,7 @@ def tile(extents: Sequence[int], steps: int, most: int) -> Tile:
     blocks, rows, cols = extents
     best: tuple[float, Tile] | None = None
     for g in range(1, min(blocks, most) + 1):
+        far = FAR if g * steps * WEIGHTS_BYTES > NEAR_BYTES else 0
         for ty in range(1, min(rows, most // g) + 1):
             for tx in range(1, min(cols, most // (g * ty)) + 1):
                 shared = -(-blocks // g) >= SHARED  # what threads share out besides rows
@@ -63,7 +68,7 @@ def tile(extents: Sequence[int], steps: int, most: int) -> Tile:
                 each = 0.0
                 for height in heights:
                     products, loads = g * height * tx, height * tx + g
-                    each += steps * max(products, loads, LATENCY) + 4 * products + 20
+                    each += steps * (max(products, loads, LATENCY) + far * g) + 4 * products + 20
                 cost = -(-blocks // g) * -(-cols // tx) * each * (1 + 0.002 * (ty - 1))
                 if best is None or cost < best[0]:
                     best = cost, Tile(g, ty, tx, uneven)
