@@ -6,7 +6,7 @@ is repeated where it meets a vector.
 # pyright: basic
 # (llvmlite has no types)
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -285,7 +285,8 @@ class Values:
 
     def _select(self, expr: Expr, condition: Expr, x: Expr, y: Expr) -> Any:
         b = self.builder
-        reads = any(isinstance(part, Read) for part in (*walk(x), *walk(y)))
+        known = set(walk(condition))  # computed anyhow
+        reads = _reads_besides(x, known) or _reads_besides(y, known)
         if self.lanes is not None and depends(condition, [self.lanes]):
             if reads:
                 return self._lane_by_lane(expr)
@@ -403,6 +404,13 @@ def intrinsic(b: Any, name: str, operands: Sequence[Any]) -> Any:
     name = f"{name}.{suffix}{64 if isinstance(element, ir.DoubleType) else 32}"
     callee = b.module.globals.get(name) or ir.Function(b.module, _signature(kind, operands), name)
     return b.call(callee, operands)
+
+
+def _reads_besides(expr: Expr, known: Collection[Expr]) -> bool:
+    """Return whether an expression reads memory outside of those of its parts that are known."""
+    if expr in known:
+        return False
+    return isinstance(expr, Read) or any(_reads_besides(part, known) for part in expr.parts)
 
 
 def splat(builder: Any, value: Any, count: int) -> Any:
