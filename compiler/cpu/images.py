@@ -44,7 +44,7 @@ class Anchor:
     acc : Compute
         (N, CB, H, W, 16), or the sums of several stages, the last one.
     kind : str
-        How it is scheduled: "dot" (also float), "depthwise", "pool" or "plain".
+        How it is scheduled: "dot" (also float), "taps", "depthwise", "pool" or "plain".
     correction : int32 (O) or None
         What is to be added to each channel's sums.
     finish : function or None
@@ -65,8 +65,13 @@ class Anchor:
         return found if self.finish is None else self.finish(found)
 
 
-def anchored(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...]) -> Anchor:
-    """Return an operator on an image, as sums (N, CB, H, W, 16) of `shape`."""
+def anchored(
+    node: Node, data: Stored, operands: Operands, shape: tuple[int, ...], *, taps: bool = False
+) -> Anchor:
+    """Return an operator on an image, as sums (N, CB, H, W, 16) of `shape`.
+
+    With `taps`, depthwise convolutions of int8 are sums of several neighbours at a time.
+    """
     match node.op:
         case Conv2d() | Dense():
             weights = operands.constants.get(node.inputs[1])
@@ -74,7 +79,7 @@ def anchored(node: Node, data: Stored, operands: Operands, shape: tuple[int, ...
                 return _computed(node, data, operands, shape)
             if isinstance(node.op, Dense):
                 return _dense(data, weights, operands, shape)
-            return _convolution(node, node.op, data, weights, operands, shape)
+            return _convolution(node, node.op, data, weights, operands, shape, taps)
         case MaxPool2d() as op:
             finish = unbiased if data.biased else None
             return Anchor(_max_pool(op, data, operands, shape), "pool", None, finish)
@@ -93,12 +98,21 @@ def _dense(data: Stored, weights: Array, operands: Operands, shape: tuple[int, .
 
 
 def _convolution(
-    node: Node, op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
+    node: Node,
+    op: Conv2d,
+    data: Stored,
+    weights: Array,
+    operands: Operands,
+    shape: tuple[int, ...],
+    taps: bool,
 ) -> Anchor:
     channels, outputs = image(data.value.shape)[1], weights.shape[0]
     inner, outer = channels // op.groups, outputs // op.groups
     if is_dot(node, data.value, operands.constants):
         return _dot(op, data, weights, operands, shape)
+    if inner == outer == 1 and taps and data.biased and op.dilations[1] == 1:
+        sums = _taps(op, data, weights, operands, shape)
+        return Anchor(sums, "taps", _correction(data, weights))
     if inner == outer == 1:
         return Anchor(_depthwise(op, data, weights, operands, shape), "depthwise",
                       _correction(data, weights))  # fmt: skip
@@ -212,6 +226,31 @@ def _depthwise(
             over=(ky, kx),
         ),
     )
+
+
+def _taps(
+    op: Conv2d, data: Stored, weights: Array, operands: Operands, shape: tuple[int, ...]
+) -> Compute:
+    """Depthwise sums of DOT neighbours of a row at a time, those beyond the window times zero."""
+    channels, _, kh, kw = weights.shape
+    steps = -(-kw // DOT)
+    padded = np.zeros((shape[1] * BLOCK, kh, steps * DOT), np.int8)
+    padded[:channels, :, :kw] = weights[:, 0]
+    packed = padded.reshape(shape[1], BLOCK, kh, steps, DOT).transpose(0, 2, 3, 1, 4)
+    w = operands.array(packed)  # (CB, KH, q, 16, DOT)
+    n, blocks, rows, cols, block = data.inner
+    top, left, bottom, right = op.pads
+    around = (rows + top + bottom, cols + left + right + steps * DOT - kw)
+    x = operands.view(data, (n, blocks, *around, block), data.strides, data.begin(op.pads))
+    (sy, sx), (dy, _) = op.strides, op.dilations
+    ky, q, k = (reduce_axis(e, name) for e, name in ((kh, "ky"), (steps, "q"), (DOT, "k")))
+
+    def element(n: Expr, c: Expr, y: Expr, x_: Expr, lane: Expr) -> Expr:
+        place = x[n, c, y * sy + ky * dy, x_ * sx + q * DOT + k, lane]
+        weight = w[c, ky, q, lane, k]
+        return total(cast(place, Type.INT32) * cast(weight, Type.INT32), over=(ky, q, k))
+
+    return compute("acc", shape, element)
 
 
 def _direct(

@@ -29,6 +29,27 @@ def dot(cpu: Cpu) -> Intrinsic:
     return Intrinsic(name, acc, Scope.REGISTERS, scopes, Unit.COMPUTE, VectorAction(name))
 
 
+@lru_cache(maxsize=1)
+def taps() -> Intrinsic:
+    """acc[lane] += sum of x[k, lane] * w[lane, k] over 4 k: neighbours of a row, lane by lane."""
+    x = placeholder("x", (DOT, BLOCK), Type.UINT8)
+    w = placeholder("w", (BLOCK, DOT), Type.INT8)
+    k = reduce_axis(DOT, "k")
+    acc = compute(
+        "acc",
+        (BLOCK,),
+        lambda lane: total(cast(x[k, lane], Type.INT32) * cast(w[lane, k], Type.INT32), over=(k,)),
+    )
+    scopes = {x: Scope.DRAM, w: Scope.DRAM}
+    action = VectorAction("taps")
+    return Intrinsic("taps", acc, Scope.REGISTERS, scopes, Unit.COMPUTE, action, anywhere=True)
+
+
+def has_taps(cpu: Cpu) -> bool:
+    """Return whether a CPU brings bytes into another order and multiplies them at once."""
+    return has(cpu, "avx512vnni") and has(cpu, "avx512vbmi")
+
+
 def _dot_name(cpu: Cpu) -> str:
     if cpu.architecture == "aarch64":
         return "sdot" if has(cpu, "dotprod") else "bytewise"

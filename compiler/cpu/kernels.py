@@ -18,6 +18,7 @@ from ..tensorize import tensorize
 from .bodies import on_blocks, row_by_row
 from .groups import Group, Plan
 from .images import anchored
+from .intrinsics import has_taps
 from .operands import Array, Operands, View
 from .plain import computed, moved
 from .stored import Stored
@@ -69,7 +70,8 @@ def _scheduled(
         return out, rows(out)
     anchor = None
     if group in made.data and group.anchor is not None:
-        anchor = anchored(group.anchor, made.data[group], operands, result.inner)
+        data = made.data[group]
+        anchor = anchored(group.anchor, data, operands, result.inner, taps=has_taps(cpu))
     if anchor is None and group.anchor is not None:
         out = moved(group.anchor, operands, result)
         return out, elements(out, across=False)
@@ -80,7 +82,7 @@ def _scheduled(
         return out, elements(out, across=across)
     if anchor.kind == "dot":
         return out, dots(out, anchor.acc, cpu)
-    return out, windows(out, anchor.acc, cpu)
+    return out, windows(out, anchor.acc, cpu, taps=anchor.kind == "taps")
 
 
 def halo(result: Stored) -> list[Kernel]:

@@ -87,6 +87,8 @@ def placed(
 ) -> Memory:
     """Give every value a place in the arena, if `reused` where others lay that nobody reads.
 
+    After the last one is a vector more: some kernels read beyond an image what they do not use.
+
     `shared` is whether the arena begins with the address of another device's memory.
     """
     first: dict[Stored, int] = {}
@@ -120,5 +122,5 @@ def placed(
         gone = [memory.offsets[stored] for stored in last if last[stored] == position]
         for offset in (*gone, *taken) if reused else ():
             heap.release(offset)
-    memory.arena_bytes = -(-heap.high_water // ALIGN) * ALIGN
+    memory.arena_bytes = -(-heap.high_water // ALIGN) * ALIGN + ALIGN
     return memory

@@ -7,6 +7,7 @@ from ...runtime.native.jit import Cpu
 from ..expr import Axis, Compute, Reduce, Type
 from ..schedule import Schedule, Scope
 from .intrinsics import dot, fma, registers
+from .intrinsics import taps as neighbours
 from .stored import BLOCK
 
 MOST_UNROLLED = 160
@@ -108,11 +109,14 @@ def dots(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
     return s.tensorize(acc, a_lane, fma(cpu) if is_float else dot(cpu))
 
 
-def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
-    """Pooling and depthwise convolution: a row of pixels, each a vector of channels."""
+def windows(out: Compute, acc: Compute, cpu: Cpu, *, taps: bool) -> Schedule:
+    """Pooling and depthwise convolution: a row of pixels, each a vector of channels.
+
+    With `taps`, several neighbours of a row at a time, which its last axis is over.
+    """
     body = acc.body
     assert isinstance(body, Reduce)
-    *first, ky, kx = body.axes
+    *first, ky, kx = body.axes[:-1] if taps else body.axes
     s = Schedule.of(out, tiled=False).set_scope(acc, Scope.REGISTERS)
     n, c, y, x, lane = out.axes
     cols = min(x.extent, 7 if registers(cpu) >= 32 else 2)
@@ -121,13 +125,14 @@ def windows(out: Compute, acc: Compute, cpu: Cpu) -> Schedule:
     s = s.parallel(out, n).parallel(out, c).parallel(out, y)
     s = s.unroll(out, xi).vectorize(out, lane)
     a_n, a_c, a_y, a_x, a_lane = acc.axes
-    s = s.reorder(acc, a_n, a_c, a_y, *first, ky, kx, a_x, a_lane)
-    s = s.unroll(acc, a_x).vectorize(acc, a_lane)
+    inner = body.axes[-1:] if taps else ()
+    s = s.reorder(acc, a_n, a_c, a_y, *first, ky, kx, a_x, a_lane, *inner)
+    s = s.unroll(acc, a_x)
     if kx.extent * cols <= MOST_UNROLLED:
         s = s.unroll(acc, kx)
         if ky.extent * kx.extent * cols <= MOST_UNROLLED:
             s = s.unroll(acc, ky)
-    return s
+    return s.tensorize(acc, a_lane, neighbours()) if taps else s.vectorize(acc, a_lane)
 
 
 def elements(out: Compute, *, across: bool) -> Schedule:

@@ -43,6 +43,20 @@ def _vpdpbusd(values: Values, target: Read, match: Match) -> None:
     b.store(b.call(callee, [held, b.bitcast(four, _BYTES), rows]), acc, align=4)
 
 
+def _taps(values: Values, target: Read, match: Match) -> None:
+    """acc[lane] += x[0, lane] * w[lane, 0] + ... + x[3, lane] * w[lane, 3], x of uint8."""
+    b = values.builder
+    x, w, acc = _pointers(values, target, match)
+    row = b.load(x, align=1, typ=_BYTES)
+    turned = [k * LANES + lane for lane in range(LANES) for k in range(4)]
+    mask = ir.Constant(ir.VectorType(I32, 4 * LANES), turned)
+    fours = b.shuffle_vector(row, ir.Constant(_BYTES, ir.Undefined), mask)
+    rows = b.load(w, align=1, typ=_BYTES)
+    held = b.load(acc, align=4, typ=_WIDE)
+    callee = _declared(b, "llvm.x86.avx512.vpdpbusd.512", _WIDE, [_WIDE, _BYTES, _BYTES])
+    b.store(b.call(callee, [held, fours, rows]), acc, align=4)
+
+
 def _vpdpbusd256(values: Values, target: Read, match: Match) -> None:
     """The same by halves of 256 bits."""
     _by_parts(values, target, match, "llvm.x86.avx512.vpdpbusd.256", 8)
@@ -164,6 +178,7 @@ ACTIONS: dict[str, Callable[[Values, Read, Match], None]] = {
     "multiply_add": _multiply_add,
     "vpdpbusd": _vpdpbusd,
     "vpdpbusd256": _vpdpbusd256,
+    "taps": _taps,
     "pmaddwd": _pmaddwd(4),
     "pmaddwd256": _pmaddwd(8),
     "pmaddwd512": _pmaddwd(16),

@@ -316,6 +316,20 @@ def what_reads_a_value_before_it_is_copied_reads_it_as_it_lies(b: Builder) -> li
     return [b.add(Conv2d(), early, w, layer="early"), b.add(Conv2d(), x, w, layer="late")]
 
 
+def depthwise_windows_of_every_width(b: Builder) -> list[Value]:
+    random = np.random.default_rng(0)
+    x = b.input("x", (2, 20, 9, 13), DType.INT8)
+    found: list[Value] = []
+    for width, strides, dilations in (
+        (1, (1, 1), (1, 1)), (2, (1, 2), (2, 1)), (4, (2, 1), (1, 1)), (5, (1, 1), (1, 1)),
+        (7, (2, 2), (1, 1)), (9, (1, 1), (1, 1)), (3, (1, 1), (1, 2)),
+    ):  # fmt: skip
+        w = b.constant(random.integers(-128, 128, (20, 1, 3, width)).astype(np.int8), "w")
+        op = Conv2d(strides, (1, width // 2, 1, width // 2), dilations, 20, -7)
+        found.append(b.add(op, x, w, layer="depthwise"))
+    return found
+
+
 OPERATORS: dict[str, st.SearchStrategy[Case]] = {
     "convolutions": convolutions(),
     "pooling and dense layers": pooling_and_dense_layers(),
@@ -335,6 +349,7 @@ SPECIAL: dict[str, Callable[[Builder], list[Value]]] = {
         what_a_graph_gives_can_be_an_input_a_constant_or_read_again,
         small_shapes,
         what_reads_a_value_before_it_is_copied_reads_it_as_it_lies,
+        depthwise_windows_of_every_width,
     )
 }
 """Graphs that were wrong once, or are unlike any other."""
