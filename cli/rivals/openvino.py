@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -36,6 +37,18 @@ def openvino_quantized(case: Case) -> Rival | None:
     from .ort_int8 import quantize
 
     return OpenVino("openvino-int8", case, lambda: quantize(case), "int8")
+
+
+@functools.cache
+def _core() -> Any:
+    """Return OpenVINO's core, the only one in the process.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and the one before
+    it back when it goes. Of several, the last to go leaves one that another has freed.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _check_installed() -> None:
@@ -165,7 +178,7 @@ class OpenVino:
         """Return a request with the inputs bound, of the model or of another form of it."""
         import openvino
 
-        core = openvino.Core()
+        core = _core()
         read = core.read_model(self._model if model is None else model)
         compiled = core.compile_model(read, "CPU", dict(settings))
         request = compiled.create_infer_request()

@@ -51,7 +51,7 @@ def test_the_model_as_given_gives_what_onnx_runtime_gives(model: Path, arithmeti
     rival.close()
 
 
-THREADS = """
+RIVAL = """
 from pathlib import Path
 from vtakit.cli.rivals.cpus import pinned, usable
 from vtakit.cli.rivals.openvino import OpenVino
@@ -63,27 +63,51 @@ path = Path({path!r})
 network = load_network(path)
 (inputs,) = random_samples(network.source, 1, 0)
 cpus = usable()[:{threads}]
-rival = OpenVino("openvino", Case(path, network, (), inputs, (), {threads}, cpus), path, "float32")
+case = Case(path, network, (), inputs, (), {threads}, cpus)
+rival = OpenVino("openvino", case, path, "float32")
 with pinned(cpus[:1]):
     rival.prepare()
+"""
+
+SETTINGS = """
 compiled = rival._request.get_compiled_model()
 print(compiled.get_property("INFERENCE_NUM_THREADS"))
 print(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 print(rival.detail["threads"], rival.detail["streams"], rival.detail["floats"])
 """
-"""In a process of its own: what OpenVINO may use it finds out once."""
+
+SIGNALS = """
+import signal
+another = OpenVino("another", case, path, "float32")
+another.prepare()
+for each in (rival, another):
+    each.layers()
+    each.close()
+signal.signal(signal.SIGTERM, lambda number, frame: print(signal.Signals(number).name))
+signal.raise_signal(signal.SIGTERM)
+"""
 
 
-@pytest.mark.parametrize("threads", [count for count in (1, 2) if count <= max(1, len(usable()))])
-def test_it_computes_in_float32_with_the_threads_it_is_given(threads: int) -> None:
+def in_its_own_process(code: str, threads: int = 1) -> list[str]:
+    """Run code after RIVAL; return the lines it prints. OpenVINO finds out its CPUs once."""
     ran = subprocess.run(
-        [sys.executable, "-c", THREADS.format(path=str(DIGITS), threads=threads)],
+        [sys.executable, "-c", RIVAL.format(path=str(DIGITS), threads=threads) + code],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / ".root")},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert ran.stdout.splitlines() == [str(threads), "f32", f"{threads} 1 float32"]
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("threads", [count for count in (1, 2) if count <= max(1, len(usable()))])
+def test_it_computes_in_float32_with_the_threads_it_is_given(threads: int) -> None:
+    found = in_its_own_process(SETTINGS, threads)
+    assert found == [str(threads), "f32", f"{threads} 1 float32"]
+
+
+def test_signals_are_handled_when_rivals_have_come_and_gone() -> None:
+    assert in_its_own_process(SIGNALS) == ["SIGTERM"]
 
 
 @pytest.mark.parametrize("signed", [False, True])
