@@ -203,7 +203,15 @@ def _toward_zero(a: Array, b: Array) -> Array:
 
 FUNCTIONS: dict[Function, Callable[..., Any]] = {
     Function.ABS: np.abs,
+    Function.ACOS: np.arccos,
+    Function.ACOSH: np.arccosh,
+    Function.ASIN: np.arcsin,
+    Function.ASINH: np.arcsinh,
+    Function.ATAN: np.arctan,
+    Function.ATANH: np.arctanh,
     Function.CEIL: np.ceil,
+    Function.COS: np.cos,
+    Function.COSH: np.cosh,
     Function.ERF: np.vectorize(erf),
     Function.EXP: np.exp,
     Function.FLOOR: np.floor,
@@ -211,7 +219,10 @@ FUNCTIONS: dict[Function, Callable[..., Any]] = {
     Function.LOG1P: np.log1p,
     Function.POW: np.power,
     Function.ROUND: np.rint,
+    Function.SIN: np.sin,
+    Function.SINH: np.sinh,
     Function.SQRT: np.sqrt,
+    Function.TAN: np.tan,
     Function.TANH: np.tanh,
 }
 

@@ -99,7 +99,15 @@ class Function(enum.Enum):
     """A function of floats; `ROUND` is to the nearest whole number, halves to the even one."""
 
     ABS = "abs"
+    ACOS = "acos"
+    ACOSH = "acosh"
+    ASIN = "asin"
+    ASINH = "asinh"
+    ATAN = "atan"
+    ATANH = "atanh"
     CEIL = "ceil"
+    COS = "cos"
+    COSH = "cosh"
     ERF = "erf"
     EXP = "exp"
     FLOOR = "floor"
@@ -107,7 +115,10 @@ class Function(enum.Enum):
     LOG1P = "log1p"
     POW = "pow"
     ROUND = "round"
+    SIN = "sin"
+    SINH = "sinh"
     SQRT = "sqrt"
+    TAN = "tan"
     TANH = "tanh"
 
 

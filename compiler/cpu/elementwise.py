@@ -20,11 +20,20 @@ from ..expr import (
 )
 from ..graph import Node, Value
 from ..ops import elementwise as ops
+from ..ops import logic
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from .operands import widened
 from .stored import TYPES
 
-ELEMENTWISE = (ops.Binary, ops.Cast, ops.Unary, QuantizeLinear, DequantizeLinear)
+ELEMENTWISE = (
+    ops.Binary,
+    ops.Cast,
+    ops.Unary,
+    logic.Comparison,
+    logic.Where,
+    QuantizeLinear,
+    DequantizeLinear,
+)
 """What is computed element by element."""
 
 Element = Callable[[Value, Sequence[Expr]], Expr]
@@ -39,15 +48,31 @@ _BINARY: dict[type[ops.Binary], BinaryOp] = {
     ops.Minimum: BinaryOp.MIN,
     ops.ShiftRight: BinaryOp.SHR,
 }
+_COMPARED: dict[type[logic.Comparison], BinaryOp] = {
+    logic.Equal: BinaryOp.EQ,
+    logic.Less: BinaryOp.LT,
+    logic.LessOrEqual: BinaryOp.LE,
+}
 _CALLS = {
     "abs": Function.ABS,
+    "acos": Function.ACOS,
+    "acosh": Function.ACOSH,
+    "asin": Function.ASIN,
+    "asinh": Function.ASINH,
+    "atan": Function.ATAN,
+    "atanh": Function.ATANH,
     "ceil": Function.CEIL,
+    "cos": Function.COS,
+    "cosh": Function.COSH,
     "erf": Function.ERF,
     "exp": Function.EXP,
     "floor": Function.FLOOR,
     "log": Function.LOG,
     "round": Function.ROUND,
+    "sin": Function.SIN,
+    "sinh": Function.SINH,
     "sqrt": Function.SQRT,
+    "tan": Function.TAN,
     "tanh": Function.TANH,
 }
 
@@ -62,6 +87,12 @@ def express(node: Node, at: Sequence[Expr], element: Element) -> Expr:
         case ops.Binary() as op:
             a, b = (element(value, at) for value in node.inputs)
             return arithmetic(_BINARY[type(op)], a, b)
+        case logic.Comparison() as op:
+            a, b = (element(value, at) for value in node.inputs)
+            return Binary(_COMPARED[type(op)], a, b)
+        case logic.Where():
+            condition, a, b = (element(value, at) for value in node.inputs)
+            return select(condition, a, b)
         case ops.Cast():
             return convert(element(node.inputs[0], at), kind)
         case ops.Unary(function):
@@ -111,6 +142,9 @@ def _unary(function: str, x: Expr) -> Expr:
     match function:
         case "sigmoid":
             return select(zero <= x, _over(one, one + small), _over(small, one + small))
+        case "sign":
+            minus = constant(-1, x.type)
+            return select(x < zero, minus, select(zero < x, one, x))
         case "softplus":
             return maximum(x, zero) + call(Function.LOG1P, small)
         case _:

@@ -90,11 +90,22 @@ def _kernel(
 
 class _Values(Values):
     library = {  # noqa: RUF012 (never changed)
+        Function.ACOS: "__nv_acos",
+        Function.ACOSH: "__nv_acosh",
+        Function.ASIN: "__nv_asin",
+        Function.ASINH: "__nv_asinh",
+        Function.ATAN: "__nv_atan",
+        Function.ATANH: "__nv_atanh",
+        Function.COS: "__nv_cos",
+        Function.COSH: "__nv_cosh",
         Function.ERF: "__nv_erf",
         Function.EXP: "__nv_exp",
         Function.LOG: "__nv_log",
         Function.LOG1P: "__nv_log1p",
         Function.POW: "__nv_pow",
+        Function.SIN: "__nv_sin",
+        Function.SINH: "__nv_sinh",
+        Function.TAN: "__nv_tan",
         Function.TANH: "__nv_tanh",
     }
 

@@ -62,7 +62,19 @@ class Values:
         The first element of each buffer, and the elements from one index to the next on each axis.
     """
 
-    library = {Function.ERF: "erf", Function.LOG1P: "log1p"}  # noqa: RUF012 (never changed)
+    library = {  # noqa: RUF012 (never changed)
+        Function.ACOS: "acos",
+        Function.ACOSH: "acosh",
+        Function.ASIN: "asin",
+        Function.ASINH: "asinh",
+        Function.ATAN: "atan",
+        Function.ATANH: "atanh",
+        Function.COSH: "cosh",
+        Function.ERF: "erf",
+        Function.LOG1P: "log1p",
+        Function.SINH: "sinh",
+        Function.TAN: "tan",
+    }
     """Functions that are no instructions, and what they are called for float64."""
 
     def __init__(self, builder: Any) -> None:

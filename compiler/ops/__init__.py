@@ -6,6 +6,7 @@ integer primitives; the other operators run on the CPU.
 - `linear` - `Conv2d`, `Dense`, `MatMul`
 - `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied)
 - `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Cast`, `Unary`
+- `logic` - `Equal`, `Less`, `LessOrEqual`, `Where`
 - `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`
 - `quantize` - `QuantizeLinear`, `DequantizeLinear`

@@ -6,7 +6,8 @@ as VTA's accumulators do, whatever the size of the sums.
 
 - `conv` - convolution, dense layers, matrix products
 - `pool` - maximum and sum over windows
-- `elementwise` - arithmetic, comparisons, casts, activation functions
+- `elementwise` - arithmetic, casts, functions of one variable
+- `logic` - comparing and choosing
 - `shape` - moving data: reshape, transpose, concatenate, pad, slice, gather, broadcast
 - `reduce` - softmax, means, sums, maxima, arg-max
 - `quantize` - between float and integer, as ONNX defines it

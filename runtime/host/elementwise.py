@@ -77,18 +77,30 @@ def _round_half_even(x: Array) -> Array:
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "abs": np.abs,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atanh": np.arctanh,
     "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
     "erf": _erf,
     "exp": np.exp,
     "floor": np.floor,
     "log": np.log,
     "round": _round_half_even,
     "sigmoid": _sigmoid,
+    "sign": np.sign,
+    "sin": np.sin,
+    "sinh": np.sinh,
     "softplus": lambda x: np.logaddexp(x, 0),
     "sqrt": np.sqrt,
+    "tan": np.tan,
     "tanh": np.tanh,
 }
-"""Functions of one float variable."""
+"""Functions of one variable."""
 
 
 def unary(x: Array, *, function: str) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import conv, elementwise, pool, qlinear, quantize, reduce, shape
+from . import conv, elementwise, logic, pool, qlinear, quantize, reduce, shape
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "add": elementwise.add,
@@ -18,7 +18,10 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "dense": conv.dense,
     "dequantize_linear": quantize.dequantize_linear,
     "divide": elementwise.divide,
+    "equal": logic.equal,
     "gather": shape.gather,
+    "less": logic.less,
+    "less_or_equal": logic.less_or_equal,
     "matmul": conv.matmul,
     "max_pool2d": pool.max_pool2d,
     "maximum": elementwise.maximum,
@@ -38,6 +41,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sum_pool2d": pool.sum_pool2d,
     "transpose": shape.transpose,
     "unary": elementwise.unary,
+    "where": logic.where,
 }
 
 

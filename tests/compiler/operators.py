@@ -21,6 +21,7 @@ from vtakit.compiler.ops.elementwise import (
     Unary,
 )
 from vtakit.compiler.ops.linear import Conv2d, Dense, MatMul
+from vtakit.compiler.ops.logic import Equal, Less, LessOrEqual, Where
 from vtakit.compiler.ops.pool import MaxPool2d, SumPool2d
 from vtakit.compiler.ops.qlinear import QLinearAveragePool, QLinearSoftmax
 from vtakit.compiler.ops.quantize import DequantizeLinear, QuantizeLinear
@@ -159,6 +160,9 @@ def element_by_element(draw: st.DrawFn) -> Case:
         three = b.constant(np.array(3, kind.numpy), "three")
         found.append(b.add(Div(), x, three))
         found.append(b.add(Add(), b.add(Mul(), found[0], three), found[1]))
+        compared = [b.add(op(), x, y) for op in (Equal, Less, LessOrEqual)]
+        found += [*compared, b.add(Where(), compared[1], x, y)]
+        found.append(b.add(Add(), b.add(Where(), b.add(Maximum(), *compared[:2]), three, x), y))
         if kind is DType.FLOAT32:
             names = draw(st.lists(st.sampled_from(list(FUNCTIONS)), min_size=1, max_size=3))
             positive = b.add(Add(), b.add(Unary("abs"), x), b.constant(np.float32(0.1), "tenth"))
