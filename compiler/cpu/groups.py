@@ -117,7 +117,7 @@ def plan(
     tiles, rows = tiles or {}, graph.outputs if rows is None else rows
     known = {value: list(forms) for value, forms in (stored or {}).items()}
     made = Plan([], known, {}, signed)
-    for value in graph.inputs:
+    for value in (*graph.inputs, *(value for value in graph.outputs if not value.size)):
         made.stored.setdefault(value, [Stored(value)])
     for group in groups:
         anchor = group.anchor
@@ -204,11 +204,14 @@ def _takes(group: Group) -> bool:
 
 
 def _needed(graph: Graph) -> set[Node]:
-    """Return the nodes whose results are read, reshapes that dense layers see through aside."""
+    """Return the nodes whose results are read, reshapes that dense layers see through aside.
+
+    Nor are there any whose results have no elements.
+    """
     wanted = set(graph.outputs)
     kept: set[Node] = set()
     for node in reversed(graph.nodes):
-        if not wanted.intersection(node.outputs):
+        if not wanted.intersection(node.outputs) or not node.output.size:
             continue
         kept.add(node)
         inputs = list(node.inputs)

@@ -16,8 +16,16 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def reduce(x: NDArray[Any], *, function: str, axes: Sequence[int], keepdims: bool) -> NDArray[Any]:
-    """Reduce x over `axes` with one of REDUCTIONS, in the type of x."""
-    out = REDUCTIONS[function](x, axis=tuple(axes), keepdims=keepdims)
+    """Reduce x over `axes` with one of REDUCTIONS, in the type of x.
+
+    Of no elements the maximum is the least number, and the minimum the greatest.
+    """
+    least: dict[str, Any] = {}
+    if not x.size and function in ("max", "min"):
+        limits = np.finfo(x.dtype) if x.dtype.kind == "f" else np.iinfo(x.dtype)
+        most = (-np.inf, np.inf) if x.dtype.kind == "f" else (limits.min, limits.max)
+        least["initial"] = most[function == "min"]
+    out = REDUCTIONS[function](x, axis=tuple(axes), keepdims=keepdims, **least)
     return np.asarray(out, x.dtype)
 
 
