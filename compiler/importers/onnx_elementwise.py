@@ -1,4 +1,4 @@
-"""ONNX operators element by element, and quantization, in our operators."""
+"""ONNX operators of arithmetic, comparison and logic, element by element, in our operators."""
 
 from collections.abc import Callable
 from functools import reduce as fold_left
@@ -6,8 +6,9 @@ from functools import reduce as fold_left
 import numpy as np
 
 from ..graph import DType, Value
-from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub, Unary
-from ..ops.quantize import DequantizeLinear, QuantizeLinear
+from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Pow, Sub, Unary
+from ..ops.logic import Comparison, Equal, Less, Where
+from ..ops.shape import Broadcast
 from .onnx_node import OnnxNode
 
 Handler = Callable[[OnnxNode], Value]
@@ -44,12 +45,6 @@ def mean(node: OnnxNode) -> Value:
     return node.emit(Mul(), total, node.scalar(1 / len(node.inputs), total))
 
 
-def relu(node: OnnxNode) -> Value:
-    """max(x, 0)."""
-    x = node.value(0)
-    return node.emit(Maximum(), x, node.scalar(0, x))
-
-
 def clip(node: OnnxNode) -> Value:
     """min(max(x, low), high), either of which may be missing."""
     x = node.value(0)
@@ -62,108 +57,17 @@ def clip(node: OnnxNode) -> Value:
     return x if high is None else node.emit(Minimum(), x, node.reshape(high, ()))
 
 
-def leaky_relu(node: OnnxNode) -> Value:
-    """x where it is positive, alpha x elsewhere."""
-    x = node.value(0)
-    alpha = float(node.attribute("alpha", 0.01))
-    scaled = node.emit(Mul(), x, node.scalar(alpha, x))
-    return node.emit(Maximum() if alpha <= 1 else Minimum(), x, scaled)
-
-
-def prelu(node: OnnxNode) -> Value:
-    """x where it is positive, slope * x elsewhere."""
-    x, slope = node.value(0), node.value(1)
-    zero = node.scalar(0, x)
-    below = node.emit(Mul(), node.emit(Minimum(), x, zero), slope)
-    return node.emit(Add(), node.emit(Maximum(), x, zero), below)
-
-
-def elu(node: OnnxNode) -> Value:
-    """x where it is positive, alpha (exp(x) - 1) elsewhere."""
-    x = node.value(0)
-    zero = node.scalar(0, x)
-    below = node.emit(Unary("exp"), node.emit(Minimum(), x, zero))
-    below = node.emit(Sub(), below, node.scalar(1, x))
-    below = node.emit(Mul(), below, node.scalar(float(node.attribute("alpha", 1.0)), x))
-    return node.emit(Add(), node.emit(Maximum(), x, zero), below)
-
-
-def hard_sigmoid(node: OnnxNode) -> Value:
-    """alpha x + beta, clipped to 0 and 1."""
-    return _ramp(node, float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5)))
-
-
-def hard_swish(node: OnnxNode) -> Value:
-    """x times (x / 6 + 1 / 2, clipped to 0 and 1)."""
-    return node.emit(Mul(), node.value(0), _ramp(node, 1 / 6, 0.5))
-
-
-def _ramp(node: OnnxNode, slope: float, offset: float) -> Value:
-    x = node.value(0)
-    line = node.emit(Mul(), x, node.scalar(slope, x))
-    line = node.emit(Add(), line, node.scalar(offset, x))
-    above = node.emit(Maximum(), line, node.scalar(0, x))
-    return node.emit(Minimum(), above, node.scalar(1, x))
-
-
-def gelu(node: OnnxNode) -> Value:
-    """x / 2 (1 + erf(x / sqrt 2))."""
-    if node.attribute("approximate", "none") != "none":
-        node.fail("the tanh approximation is not supported; approximate='none' is")
-    x = node.value(0)
-    node.floats(x)
-    bell = node.emit(Unary("erf"), node.emit(Mul(), x, node.scalar(0.5**0.5, x)))
-    bell = node.emit(Add(), bell, node.scalar(1, x))
-    return node.emit(Mul(), node.emit(Mul(), x, node.scalar(0.5, x)), bell)
-
-
-def quantize_linear(node: OnnxNode) -> Value:
-    """round(x / scale) + zero point, saturated."""
-    x, scale, zero_point = _quantization(node, DType.UINT8)
-    node.floats(x)
-    return node.emit(QuantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
-
-
-def dequantize_linear(node: OnnxNode) -> Value:
-    """(x - zero point) * scale."""
-    x, scale, zero_point = _quantization(node, node.value(0).dtype)
-    if zero_point.dtype not in (DType.INT8, DType.UINT8, DType.INT32):
-        node.fail(f"{x.name} is {x.type}; int8, uint8 and int32 are supported")
-    return node.emit(DequantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
-
-
-def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
-    return 1 if scale.shape == () else node.axis(int(node.attribute("axis", 1)), len(x.shape))
-
-
-def _quantization(node: OnnxNode, default: DType) -> tuple[Value, Value, Value]:
-    """Return x, scale and zero point, the latter two constants and, of one element, scalars."""
-    if node.attribute("block_size", 0):
-        node.fail("blocked quantization is not supported; per tensor and per channel are")
-    x, scale = node.value(0), node.array(1, "scale")
-    if node.optional(2) is None:
-        zero_point = np.zeros(scale.shape, default.numpy)
-    else:
-        zero_point = node.array(2, "zero point")
-    if scale.dtype != np.float32 or (scale <= 0).any() or not np.isfinite(scale).all():
-        node.fail(f"its scale {scale.ravel()[:4]} has to be positive float32")
-    if scale.size == 1:
-        scale, zero_point = scale.reshape(()), zero_point.reshape(())
-    return x, node.constant(scale), node.constant(zero_point)
-
-
 def cast(node: OnnxNode) -> Value:
     """Another element type."""
-    import onnx
-
-    number = int(node.attribute("to", 0))
-    try:
-        dtype = DType(str(onnx.helper.tensor_dtype_to_np_dtype(number)))
-    except (ValueError, KeyError):
-        name = onnx.TensorProto.DataType.Name(number) if number else "nothing"
-        node.fail(f"it casts to {name.lower()}; {', '.join(d.value for d in DType)} are supported")
     x = node.value(0)
+    dtype = node.dtype("to", x.dtype)
     return x if x.dtype is dtype else node.emit(Cast(dtype), x)
+
+
+def cast_like(node: OnnxNode) -> Value:
+    """The element type of another tensor."""
+    x, like = node.value(0), node.value(1)
+    return x if x.dtype is like.dtype else node.emit(Cast(like.dtype), x)
 
 
 def reciprocal(node: OnnxNode) -> Value:
@@ -174,3 +78,96 @@ def reciprocal(node: OnnxNode) -> Value:
 def negate(node: OnnxNode) -> Value:
     """0 - x."""
     return node.emit(Mul(), node.value(0), node.scalar(-1, node.value(0)))
+
+
+def power(node: OnnxNode) -> Value:
+    """a to the power of b, in the type of a; b may be of another."""
+    a, b = node.value(0), node.value(1)
+    if a.dtype is b.dtype:
+        return node.emit(Pow(), a, b)
+    if not node.is_float(a) and node.is_float(b):
+        real = node.emit(Pow(), node.emit(Cast(b.dtype), a), b)
+        return node.emit(Cast(a.dtype), real)
+    return node.emit(Pow(), a, node.emit(Cast(a.dtype), b))
+
+
+def modulo(node: OnnxNode) -> Value:
+    """What division leaves: of the sign of the divisor or, with `fmod`, of the dividend."""
+    a, b = node.value(0), node.value(1)
+    truncated = bool(node.attribute("fmod", 0))
+    quotient = node.emit(Div(), a, b)
+    if node.is_float(a) and not truncated:
+        quotient = node.emit(Unary("floor"), quotient)
+        return node.emit(Sub(), a, node.emit(Mul(), quotient, b))
+    if node.is_float(a):
+        down, up = node.emit(Unary("floor"), quotient), node.emit(Unary("ceil"), quotient)
+        below = node.emit(Less(), quotient, node.scalar(0, quotient))
+        quotient = node.emit(Where(), below, up, down)
+    rest = node.emit(Sub(), a, node.emit(Mul(), quotient, b))
+    if truncated or a.dtype is DType.UINT8:
+        return rest
+    zero = node.scalar(0, rest)
+    signs = node.emit(Less(), rest, zero), node.emit(Less(), b, zero)
+    differ = negation(node, node.emit(Equal(), *signs))
+    some = negation(node, node.emit(Equal(), rest, zero))
+    wrong = node.emit(Minimum(), differ, some)
+    return node.emit(Where(), wrong, node.emit(Add(), rest, b), rest)
+
+
+def comparison(op: Comparison, *, swap: bool = False) -> Handler:
+    """Return the handler of a comparison, with `swap` of the second input to the first."""
+
+    def handle(node: OnnxNode) -> Value:
+        a, b = node.value(0), node.value(1)
+        return node.emit(op, b, a) if swap else node.emit(op, a, b)
+
+    return handle
+
+
+def logical(op: Binary) -> Handler:
+    """Return the handler of an operator of two truths."""
+
+    def handle(node: OnnxNode) -> Value:
+        node.truths(node.value(0), node.value(1))
+        return node.emit(op, node.value(0), node.value(1))
+
+    return handle
+
+
+def exclusive_or(node: OnnxNode) -> Value:
+    """Whether one of two is true and the other is not."""
+    node.truths(node.value(0), node.value(1))
+    return negation(node, node.emit(Equal(), node.value(0), node.value(1)))
+
+
+def not_(node: OnnxNode) -> Value:
+    """Whether it is not true."""
+    node.truths(node.value(0))
+    return negation(node, node.value(0))
+
+
+def negation(node: OnnxNode, truth: Value) -> Value:
+    """Return the opposite of a truth."""
+    return node.emit(Equal(), truth, node.scalar(0, truth))
+
+
+def where(node: OnnxNode) -> Value:
+    """The second input where the first is true, else the third."""
+    return node.emit(Where(), node.value(0), node.value(1), node.value(2))
+
+
+def is_nan(node: OnnxNode) -> Value:
+    """Whether it is not a number, which is not even itself."""
+    return negation(node, node.emit(Equal(), node.value(0), node.value(0)))
+
+
+def is_infinite(node: OnnxNode) -> Value:
+    """Whether it is infinite, of the signs that are asked for."""
+    x = node.value(0)
+    node.floats(x)
+    found = node.constant(np.asarray(False))
+    for sign, name in ((1, "detect_positive"), (-1, "detect_negative")):
+        if node.attribute(name, 1):
+            hit = node.emit(Equal(), x, node.scalar(sign * np.inf, x))
+            found = node.emit(Maximum(), found, hit)
+    return found if found.shape == x.shape else node.emit(Broadcast(x.shape), found)

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from .onnx_node import ModelError
+from .onnx_operators import MICROSOFT
 
 OLDEST_OPSET = 7
-"""Before it, broadcasting was written with attributes."""
+"""Before it, broadcasting was written with attributes; operators that it left alone are read."""
+
+MICROSOFT_DOMAIN = "com.microsoft"
+"""Of operators that ONNX Runtime has besides those of ONNX."""
 
 
 def load(path: Path) -> Any:
@@ -73,11 +77,25 @@ def _check_opset(path: Path, model: Any) -> None:
     if not versions:
         raise ModelError(f"{path}: it names no opset: the file is damaged or was cut short")
     version = versions.get("", versions.get("ai.onnx", 0))
-    if version < OLDEST_OPSET:
+    if version < OLDEST_OPSET and any(_has_changed(node, version) for node in model.graph.node):
         raise ModelError(
             f"{path}: opset {version} is too old; {OLDEST_OPSET} and later are supported "
             f"(onnx.version_converter.convert_version does that)"
         )
+
+
+def _has_changed(node: Any, version: int) -> bool:
+    """Whether an operator is another at OLDEST_OPSET than in an older opset."""
+    from onnx import defs
+
+    try:
+        then, since = (
+            defs.get_schema(node.op_type, max_inclusive_version=number).since_version
+            for number in (version, OLDEST_OPSET)
+        )
+    except defs.SchemaError:
+        return True
+    return then != since
 
 
 def _check_names(path: Path, graph: Any) -> None:
@@ -113,8 +131,10 @@ def _check_operator(path: Path, node: Any) -> None:
             f"{where}: it holds a subgraph, which is not supported; export without control flow"
         )
     quantization = node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    if node.domain == "com.microsoft" and quantization:
+    if node.domain == MICROSOFT_DOMAIN and quantization:
         node.domain = ""
+    if node.domain == MICROSOFT_DOMAIN and node.op_type in MICROSOFT:
+        return
     if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type):
         domain = f" of {node.domain}" if node.domain else ""
         raise ModelError(f"{where}: the operator {node.op_type}{domain} is not supported")

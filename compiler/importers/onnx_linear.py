@@ -1,37 +1,13 @@
-"""ONNX operators that multiply and accumulate, and those that pool, in our operators."""
-
-from dataclasses import dataclass
-from typing import Any
+"""ONNX products of matrices in our operators."""
 
 import numpy as np
 
-from ...runtime.host.pool import sum_pool2d
 from ..graph import Value
-from ..ops.elementwise import Add, Div, Mul, Sub, Unary
-from ..ops.linear import Conv2d, Dense, MatMul
-from ..ops.pool import MaxPool2d, SumPool2d
+from ..ops.elementwise import Add, Mul
+from ..ops.linear import Dense, MatMul
+from ..ops.reduce import Reduce
 from ..ops.shape import Transpose
 from .onnx_node import OnnxNode
-
-
-def conv(node: OnnxNode) -> Value:
-    """Conv of images, or of sequences as images of height 1."""
-    x, w = node.value(0), node.value(1)
-    node.floats(x, w)
-    kernel = w.shape[2:]
-    strides, dilations = _spatial(node, x, "strides", 1), _spatial(node, x, "dilations", 1)
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    pads = _pads(node, x, spans, strides)
-    flat = len(x.shape) == 3
-    if flat:
-        x, w = _as_image(node, x), _as_image(node, w)
-        strides, dilations, pads = [1, *strides], [1, *dilations], [0, pads[0], 0, pads[1]]
-    op = Conv2d(_two(strides), _four(pads), _two(dilations), int(node.attribute("group", 1)))
-    out = node.emit(op, x, w)
-    bias = node.optional(2)
-    if bias is not None:
-        out = node.emit(Add(), out, node.reshape(bias, (w.shape[0], 1, 1)))
-    return node.reshape(out, (*out.shape[:2], out.shape[3])) if flat else out
 
 
 def gemm(node: OnnxNode) -> Value:
@@ -76,170 +52,81 @@ def matmul(node: OnnxNode) -> Value:
     return node.reshape(out, shape)
 
 
-def batch_normalization(node: OnnxNode) -> Value:
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift, as one Mul and one Add."""
-    if node.attribute("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
-        node.fail("it is in training mode; export the model for inference")
-    x, scale, shift, mean, variance = (node.value(index) for index in range(5))
-    node.floats(x)
-    epsilon = node.scalar(float(node.attribute("epsilon", 1e-5)), x)
-    deviation = node.emit(Unary("sqrt"), node.emit(Add(), variance, epsilon))
-    factor = node.emit(Div(), scale, deviation)
-    offset = node.emit(Sub(), shift, node.emit(Mul(), mean, factor))
-    along = (x.shape[1],) + (1,) * (len(x.shape) - 2)
-    out = node.emit(Mul(), x, node.reshape(factor, along))
-    return node.emit(Add(), out, node.reshape(offset, along))
-
-
-def max_pool(node: OnnxNode) -> Value:
-    """Maximum over windows."""
-    if len([name for name in node.outputs if name]) > 1:
-        node.fail("its second output, the indices of the maxima, is not supported")
-    if node.attribute("storage_order", 0):
-        node.fail("storage_order 1 is not supported; 0 is")
-    pool = _pool(node)
-    op = MaxPool2d(pool.window, pool.strides, pool.all_pads, pool.dilations)
-    return pool.restored(node.emit(op, pool.image))
-
-
-def average_pool(node: OnnxNode) -> Value:
-    """Mean over windows: their sums, times one over the cells that count in each."""
-    pool = _pool(node)
-    node.floats(pool.image)
-    if pool.dilations != (1, 1):
-        node.fail(f"dilations {pool.dilations} are not supported; 1 is")
-    window, strides = pool.window, pool.strides
-    cells = np.ones((1, 1, *pool.image.shape[2:]), np.float32)
-    if node.attribute("count_include_pad", 0):
-        top, left, bottom, right = pool.pads
-        cells = np.pad(cells, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=1)
-        pads = (0, 0, *pool.extra)
-    else:
-        pads = pool.all_pads
-    counted = sum_pool2d(cells, window=window, strides=strides, pads=pads, pad_value=0)[0, 0]
-    uniform = (counted == counted.flat[0]).all()
-    factor = np.asarray(1 / counted.flat[0] if uniform else 1 / counted, np.float32)
-    total = node.emit(SumPool2d(window, strides, pool.all_pads), pool.image)
-    return pool.restored(node.emit(Mul(), total, node.constant(factor)))
-
-
-def global_average_pool(node: OnnxNode) -> Value:
-    """Mean over each channel's plane."""
-    return mean_of_planes(node, node.value(0))
-
-
-def global_max_pool(node: OnnxNode) -> Value:
-    """Maximum over each channel's plane."""
-    x = node.value(0)
-    image = _as_image(node, x) if len(x.shape) == 3 else x
-    out = node.emit(MaxPool2d(_two(image.shape[2:])), image)
-    return node.reshape(out, (*x.shape[:2], *([1] * (len(x.shape) - 2))))
-
-
-def mean_of_planes(node: OnnxNode, x: Value) -> Value:
-    """Return the mean of x (N, C, H, W) or (N, C, L) over all but its first two axes, kept."""
-    node.floats(x)
-    image = _as_image(node, x) if len(x.shape) == 3 else x
-    total = node.emit(SumPool2d(_two(image.shape[2:])), image)
-    out = node.emit(Mul(), total, node.scalar(1 / (image.shape[2] * image.shape[3]), x))
-    return node.reshape(out, (*x.shape[:2], *([1] * (len(x.shape) - 2))))
-
-
-def _as_image(node: OnnxNode, x: Value) -> Value:
-    if len(x.shape) not in (3, 4):
+def einsum(node: OnnxNode) -> Value:
+    """Sums of products of one or two tensors, each index at most once in a tensor."""
+    equation = str(node.attribute("equation", "")).replace(" ", "")
+    left, _, right = equation.partition("->")
+    terms = left.split(",")
+    values = [node.value(index) for index in range(len(node.inputs))]
+    node.floats(*values)
+    terms, right = _without_dots(node, terms, right, "->" in equation, values)
+    fits = len(terms) == len(values) <= 2 and all(
+        len(set(term)) == len(term) == len(value.shape)
+        for term, value in zip(terms, values, strict=True)
+    )
+    if not fits:
         node.fail(
-            f"{x.name} is {x.type}; sequences (N, C, L) and images (N, C, H, W) are supported"
+            f"equation {equation} is not supported; products of one or two tensors are, with no "
+            f"index twice in one"
         )
-    return node.reshape(x, (*x.shape[:2], 1, x.shape[2])) if len(x.shape) == 3 else x
+    kept = set(right).union(*(set(term) for term in terms[1:]))
+    first, a = _summed(node, terms[0], values[0], kept)
+    if len(values) == 1:
+        return _ordered(node, first, a, right)
+    second, b = _summed(node, terms[1], values[1], set(right) | set(first))
+    batch = [i for i in first if i in second and i in right]
+    summed = [i for i in first if i in second and i not in right]
+    rows = [i for i in first if i not in second]
+    columns = [i for i in second if i not in first]
+    extents = dict(zip([*second, *first], [*b.shape, *a.shape], strict=True))
+
+    def flat(indices: list[str]) -> int:
+        return int(np.prod([extents[index] for index in indices], dtype=np.int64))
+
+    lead = [extents[index] for index in batch]
+    a = _ordered(node, first, a, "".join([*batch, *rows, *summed]))
+    b = _ordered(node, second, b, "".join([*batch, *summed, *columns]))
+    a = node.reshape(a, (*lead, flat(rows), flat(summed)))
+    b = node.reshape(b, (*lead, flat(summed), flat(columns)))
+    out = node.emit(MatMul(), a, b)
+    order = [*batch, *rows, *columns]
+    out = node.reshape(out, [extents[index] for index in order])
+    return _ordered(node, "".join(order), out, right)
 
 
-def _two(numbers: Any) -> tuple[int, int]:
-    first, second = numbers
-    return int(first), int(second)
+def _without_dots(
+    node: OnnxNode, terms: list[str], right: str, explicit: bool, values: list[Value]
+) -> tuple[list[str], str]:
+    """Return terms with indices in the place of dots, and the result's."""
+    most = 0
+    counts: list[int] = []
+    for term, value in zip(terms, values, strict=False):
+        counts.append(len(value.shape) - len(term.replace("...", "")) if "..." in term else 0)
+        most = max(most, counts[-1])
+    if most > 9 or min(counts, default=0) < 0:
+        node.fail(f"equation {','.join(terms)} does not fit its inputs")
+    digits = "0123456789"[:most]
+    terms = [
+        term.replace("...", digits[most - count :])
+        for term, count in zip(terms, counts, strict=False)
+    ]
+    if explicit:
+        return terms, right.replace("...", digits)
+    letters = "".join(terms)
+    once = sorted(letter for letter in set(letters) - set(digits) if letters.count(letter) == 1)
+    return terms, digits + "".join(once)
 
 
-def _four(numbers: Any) -> tuple[int, int, int, int]:
-    top, left, bottom, right = numbers
-    return int(top), int(left), int(bottom), int(right)
+def _summed(node: OnnxNode, term: str, value: Value, kept: set[str]) -> tuple[str, Value]:
+    axes = tuple(axis for axis, index in enumerate(term) if index not in kept)
+    if not axes:
+        return term, value
+    left = "".join(index for index in term if index in kept)
+    return left, node.emit(Reduce("sum", axes, False), value)
 
 
-def _spatial(node: OnnxNode, x: Value, name: str, default: int) -> list[int]:
-    """Return a list of one number for each spatial axis of x."""
-    rank = len(x.shape) - 2
-    if rank not in (1, 2):
-        node.fail(
-            f"{x.name} is {x.type}; sequences (N, C, L) and images (N, C, H, W) are supported"
-        )
-    numbers = [int(number) for number in node.attribute(name, [default] * rank)]
-    if len(numbers) != rank or min(numbers) < 1:
-        node.fail(f"{name} {numbers} do not fit {x.name}: {x.type}")
-    return numbers
-
-
-def _pads(node: OnnxNode, x: Value, spans: list[int], strides: list[int]) -> list[int]:
-    """Return the padding in front of each spatial axis, then that behind each."""
-    rank = len(spans)
-    automatic = node.attribute("auto_pad", "NOTSET")
-    if automatic in ("NOTSET", "VALID"):
-        pads = [int(pad) for pad in node.attribute("pads", [0] * (2 * rank))]
-        pads = [0] * (2 * rank) if automatic == "VALID" else pads
-        if len(pads) != 2 * rank or min(pads) < 0:
-            node.fail(f"pads {pads} do not fit {x.name}: {x.type}; none may be negative")
-        return pads
-    if automatic not in ("SAME_UPPER", "SAME_LOWER"):
-        node.fail(f"auto_pad {automatic} is not one that ONNX has")
-    front: list[int] = []
-    behind: list[int] = []
-    for extent, span, stride in zip(x.shape[2:], spans, strides, strict=True):
-        total = max((-(-extent // stride) - 1) * stride + span - extent, 0)
-        less = total // 2
-        front.append(less if automatic == "SAME_UPPER" else total - less)
-        behind.append(total - front[-1])
-    return [*front, *behind]
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Windows over an image: `extra` is what `ceil_mode` pads below and to the right besides."""
-
-    node: OnnxNode
-    image: Value
-    window: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    extra: tuple[int, int]
-
-    @property
-    def all_pads(self) -> tuple[int, int, int, int]:
-        """The padding of both kinds."""
-        top, left, bottom, right = self.pads
-        return top, left, bottom + self.extra[0], right + self.extra[1]
-
-    def restored(self, out: Value) -> Value:
-        """Return a result as a sequence again, if the input was one."""
-        if len(self.node.value(0).shape) == 4:
-            return out
-        return self.node.reshape(out, (*out.shape[:2], out.shape[3]))
-
-
-def _pool(node: OnnxNode) -> _Pool:
-    x = node.value(0)
-    window, strides = _spatial(node, x, "kernel_shape", 0), _spatial(node, x, "strides", 1)
-    dilations = _spatial(node, x, "dilations", 1)
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, window, strict=True)]
-    pads = _pads(node, x, spans, strides)
-    extra = [0] * len(window)
-    if node.attribute("ceil_mode", 0):
-        for axis, (span, stride) in enumerate(zip(spans, strides, strict=True)):
-            extent = x.shape[2 + axis] + pads[axis] + pads[axis + len(window)]
-            count = -(-(extent - span) // stride) + 1
-            if (count - 1) * stride >= x.shape[2 + axis] + pads[axis]:
-                count -= 1  # a window may not start in the padding behind
-            extra[axis] = max((count - 1) * stride + span - extent, 0)
-    if len(window) == 1:
-        window, strides, dilations = [1, *window], [1, *strides], [1, *dilations]
-        pads, extra = [0, pads[0], 0, pads[1]], [0, *extra]
-    image = _as_image(node, x)
-    sizes = _two(window), _two(strides), _two(dilations)
-    return _Pool(node, image, *sizes, _four(pads), _two(extra))
+def _ordered(node: OnnxNode, term: str, value: Value, wanted: str) -> Value:
+    if sorted(term) != sorted(wanted):
+        node.fail(f"its result has the indices {wanted}, its inputs leave {term}")
+    perm = tuple(term.index(index) for index in wanted)
+    return value if perm == tuple(range(len(perm))) else node.emit(Transpose(perm), value)

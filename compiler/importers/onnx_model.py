@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..builder import GraphBuilder
 from ..graph import DType, Graph, Value
 from ..ops.shape import Reshape
-from .onnx_file import layer_name, load
+from .onnx_file import MICROSOFT_DOMAIN, layer_name, load
 from .onnx_node import ModelError, OnnxNode
-from .onnx_operators import INSTEAD, OPERATORS
+from .onnx_operators import CONSTANT_ONLY, MICROSOFT, OPERATORS
 
 _DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
 """What the onnx package and NumPy raise for files in which bytes have changed."""
@@ -78,7 +78,10 @@ class _Importer:
                 raise ModelError(f"{self.path}: input {item.name} is not a tensor")
             dtype = self._dtype(item.name, item.type.tensor_type.elem_type)
             shape = self._shape(item, batch, shapes.get(item.name))
-            self.values[item.name] = self.builder.input(item.name, shape, dtype)
+            value = self.builder.input(item.name, shape, dtype)
+            if 0 in shape:  # of what has no elements all is known
+                value = self.builder.constant(np.zeros(shape, dtype.numpy), f"{item.name}.none")
+            self.values[item.name] = value
 
     def _dtype(self, name: str, number: int) -> DType:
         import onnx
@@ -120,8 +123,8 @@ class _Importer:
                     f"{self.path}: input {item.name} is {shown}: its extent {extent} is not fixed; "
                     f"{remedy}, or export the model with fixed shapes"
                 )
-            if extent < 1:
-                raise ModelError(f"{self.path}: input {item.name} is {shown}: {extent} is empty")
+            if extent < 0:
+                raise ModelError(f"{self.path}: input {item.name} is {shown}: {extent} is negative")
             fixed.append(extent)
         return tuple(fixed)
 
@@ -136,7 +139,8 @@ class _Importer:
 
     def add_node(self, proto: Any) -> None:
         node = self._node(proto)
-        handler = OPERATORS.get(node.operator)
+        table = MICROSOFT if proto.domain == MICROSOFT_DOMAIN else OPERATORS
+        handler = table.get(node.operator)
         try:
             results = handler(node) if handler is not None else self._known_result(node, proto)
         except ModelError:
@@ -171,11 +175,11 @@ class _Importer:
 
         arrays: dict[str, NDArray[Any]] = {}
         for name, value in zip(proto.input, node.inputs, strict=True):
-            if value is not None and not node.is_constant(value):
-                advice = INSTEAD.get(node.operator, "")
-                node.fail(f"the operator {node.operator} is not supported{advice}")
-            if value is not None:
-                arrays[name] = self.builder.constants[value]
+            if value is None:
+                continue
+            if not node.is_constant(value) and node.operator not in CONSTANT_ONLY:
+                node.fail(f"the operator {node.operator} is not supported")
+            arrays[name] = node.array(list(proto.input).index(name), "input")
         inputs = [helper.make_tensor_value_info(name, 1, None) for name in arrays]
         outputs = [helper.make_tensor_value_info(name, 1, None) for name in node.outputs]
         graph = helper.make_graph([proto], "constant", inputs, outputs)

@@ -1,7 +1,7 @@
 """One ONNX node as the handlers of operators see it: its inputs, attributes, and how to answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -43,6 +43,20 @@ class OnnxNode:
     def attribute(self, name: str, default: Any) -> Any:
         """Return an attribute, or the default when the node has none of that name."""
         return self.attributes.get(name, default)
+
+    def dtype(self, name: str, default: DType) -> DType:
+        """Return an attribute that names an element type; ModelError when it is not ours."""
+        import onnx
+
+        number = int(self.attribute(name, 0))
+        if not number:
+            return default
+        try:
+            return DType(str(onnx.helper.tensor_dtype_to_np_dtype(number)))
+        except (ValueError, KeyError):
+            kind = onnx.TensorProto.DataType.Name(number).lower()
+            known = ", ".join(dtype.value for dtype in DType)
+            self.fail(f"its {name} is {kind}; {known} are supported")
 
     def optional(self, index: int) -> Value | None:
         """Return an input, or None when it is left out."""
@@ -105,6 +119,24 @@ class OnnxNode:
         if not -rank <= number < rank:
             self.fail(f"axis {number} is outside a tensor of rank {rank}")
         return number % rank
+
+    def is_float(self, value: Value) -> bool:
+        """Whether the value is float32."""
+        return value.dtype is DType.FLOAT32
+
+    def with_inputs(self, *inputs: Value | None) -> "OnnxNode":
+        """Return the node with other inputs."""
+        return replace(self, inputs=inputs)
+
+    def changed(self, attributes: Mapping[str, Any], *inputs: Value | None) -> "OnnxNode":
+        """Return the node with other attributes and inputs."""
+        return replace(self, attributes=attributes, inputs=inputs)
+
+    def truths(self, *values: Value) -> None:
+        """Refuse inputs that are not bool."""
+        for value in values:
+            if value.dtype is not DType.BOOL:
+                self.fail(f"{value.name} is {value.type}; only bool is supported here")
 
     def floats(self, *values: Value) -> None:
         """Refuse inputs that are not float32."""

@@ -1,22 +1,29 @@
 """ONNX operators that move data, reduce it, or compute shapes, in our operators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from ..graph import Value
-from ..ops.reduce import ArgMax, Reduce, Softmax
 from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
-from .onnx_linear import mean_of_planes
 from .onnx_node import OnnxNode
 
 
 def identity(node: OnnxNode) -> Value:
-    """The input itself. Dropout does nothing either, outside training."""
-    if node.operator == "Dropout" and len([name for name in node.outputs if name]) > 1:
-        node.fail("its second output, the mask, is not supported")
+    """The input itself."""
     return node.value(0)
+
+
+def dropout(node: OnnxNode) -> list[Value]:
+    """The input itself, as outside of training nothing is dropped, and a mask of what is kept."""
+    x = node.value(0)
+    if node.optional(2) is not None and node.array(2, "training mode").any():
+        ratio = 0.5 if node.optional(1) is None else float(node.array(1, "ratio").reshape(()))
+        if ratio:
+            node.fail("it is in training mode; export the model for inference")
+    kind = np.dtype(np.bool_) if node.opset >= 10 else x.dtype.numpy
+    return [x, node.constant(np.ones(x.shape, kind))]
 
 
 def reshape(node: OnnxNode) -> Value:
@@ -137,7 +144,7 @@ def _take(
     node: OnnxNode, x: Value, starts: Sequence[int], counts: Sequence[int], steps: Sequence[int]
 ) -> Value:
     if 0 in counts:
-        node.fail(f"nothing is left of {x.name}: {x.type}")
+        return node.constant(np.zeros(tuple(counts), x.dtype.numpy))
     op = Slice(tuple(starts), tuple(counts), tuple(steps))
     return x if op.counts == x.shape and set(steps) == {1} else node.emit(op, x)
 
@@ -181,6 +188,20 @@ def shape(node: OnnxNode) -> Value:
     return node.constant(np.asarray(extents, np.int64))
 
 
+def size(node: OnnxNode) -> Value:
+    """How many elements the input has, which is known."""
+    return node.constant(np.asarray(node.value(0).size, np.int64))
+
+
+def eye_like(node: OnnxNode) -> Value:
+    """Ones on a diagonal of a matrix of the input's shape, which is known."""
+    x = node.value(0)
+    if len(x.shape) != 2:
+        node.fail(f"{x.name} is {x.type}; matrices are supported")
+    dtype = node.dtype("dtype", x.dtype)
+    return node.constant(np.eye(*x.shape, k=int(node.attribute("k", 0)), dtype=dtype.numpy))
+
+
 def constant(node: OnnxNode) -> Value:
     """A constant written as an attribute."""
     from onnx import numpy_helper
@@ -194,46 +215,3 @@ def constant(node: OnnxNode) -> Value:
     if "value" not in node.attributes:
         node.fail(f"it holds {', '.join(node.attributes)}; tensors, floats and ints are supported")
     return node.constant(numpy_helper.to_array(node.attributes["value"]))
-
-
-def softmax(log: bool) -> Callable[[OnnxNode], Value]:
-    """Return the handler of Softmax, or of its logarithm."""
-
-    def handle(node: OnnxNode) -> Value:
-        x = node.value(0)
-        axis = node.axis(int(node.attribute("axis", 1 if node.opset < 13 else -1)), len(x.shape))
-        if node.opset >= 13:
-            return node.emit(Softmax(axis, log), x)
-        flat = node.reshape(x, (prod(x.shape[:axis]), prod(x.shape[axis:])))
-        return node.reshape(node.emit(Softmax(1, log), flat), x.shape)
-
-    return handle
-
-
-def reduction(function: str) -> Callable[[OnnxNode], Value]:
-    """Return the handler of a reduction; a mean over image planes is a pool."""
-
-    def handle(node: OnnxNode) -> Value:
-        x = node.value(0)
-        axes = node.integers(1, "axes")
-        keepdims = bool(node.attribute("keepdims", 1))
-        if not axes:
-            if node.attribute("noop_with_empty_axes", 0):
-                return x
-            axes = list(range(len(x.shape)))
-        axes = sorted(node.axis(axis, len(x.shape)) for axis in axes)
-        if function == "mean" and len(x.shape) in (3, 4) and axes == [*range(2, len(x.shape))]:
-            mean = mean_of_planes(node, x)
-            return mean if keepdims else node.reshape(mean, x.shape[:2])
-        return node.emit(Reduce(function, tuple(axes), keepdims), x)
-
-    return handle
-
-
-def argmax(node: OnnxNode) -> Value:
-    """Index of the greatest element."""
-    if node.attribute("select_last_index", 0):
-        node.fail("select_last_index is not supported; the first of equal maxima is taken")
-    x = node.value(0)
-    axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
-    return node.emit(ArgMax(axis, bool(node.attribute("keepdims", 1))), x)

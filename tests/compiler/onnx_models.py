@@ -63,6 +63,7 @@ class ModelBuilder:
             kinds = [helper.make_tensor_value_info(name, 1, ["?"]) for name in outputs]
         graph = helper.make_graph(self.nodes, "net", self.inputs, kinds, self.weights)
         opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(d, 1) for d in {node.domain for node in self.nodes} - {""}]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
         if check:
             model = onnx.shape_inference.infer_shapes(model)

@@ -195,9 +195,42 @@ BAD: dict[str, tuple[Case, str]] = {
         _save(lambda net, x: net.add("NonZero", x)),
         "NonZero node nonzero0: the operator NonZero is not supported$",
     ),
-    "dynamic quantization": (
-        _save(lambda net, x: net.add("DynamicQuantizeLinear", x, outputs=3)[0]),
-        "DynamicQuantizeLinear is not supported; quantize statically",
+    "layer of another domain without a way": (
+        _save(lambda net, x: net.add("QLinearWhere", x, domain="com.microsoft"), check=False),
+        "QLinearWhere node qlinearwhere0: the operator QLinearWhere of com.microsoft is not",
+    ),
+    "channels last": (
+        _save(lambda net, x: net.add(
+            "QLinearGlobalAveragePool", net.input("q", (1, 4, 6, 6), np.uint8),
+            net.weight(np.float32(1)), net.weight(np.uint8(0)), net.weight(np.float32(1)),
+            net.weight(np.uint8(0)), domain="com.microsoft", channels_last=1), check=False),
+        "QLinearGlobalAveragePool node .*0: channels_last 1 is not supported; 0 is",
+    ),
+    "computed indices": (
+        _save(lambda net, x: net.add("GatherND", x, net.input("i", (1, 2), np.int64))),
+        "GatherND node gathernd0: its indices i is computed while the network runs; it has to be a",
+    ),
+    "range that is not known": (
+        _save(lambda net, x: net.add("Range", net.input("n", (), np.int64), "n", "n")),
+        "Range node range0: its input n is computed while the network runs; it has to be a const",
+    ),
+    "equation with a diagonal": (
+        _save(lambda net, x: net.add("Einsum", x, equation="abcc->ab"), check=False),
+        "Einsum node einsum0: equation abcc->ab is not supported; products of one or two tensors",
+    ),
+    "training of dropout": (
+        _save(lambda net, x: net.add("Dropout", x, "", net.weight(np.True_))),
+        "Dropout node dropout0: it is in training mode; export the model for inference",
+    ),
+    "mode of resizing": (
+        _save(lambda net, x: net.add("Resize", x, "", net.weight(np.ones(4, np.float32) * 2),
+                                     nearest_mode="none")),
+        "Resize node resize0: nearest_mode none is not one that ONNX has",
+    ),
+    "product of stacks of integers": (
+        _save(lambda net, x: net.add("MatMulInteger", net.input("a", (2, 3, 4), np.int8),
+                                     net.input("b", (2, 4, 3), np.int8))),
+        "MatMulInteger node .*: int8.2, 3, 4. times int8.2, 4, 3. is not supported; a matrix on",
     ),
     "other domain": (
         _save(lambda net, x: net.add("Gelu", x, domain="com.microsoft"), check=False),
@@ -214,7 +247,7 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     "cast to float16": (
         _save(lambda net, x: net.add("Cast", x, to=TensorProto.FLOAT16)),
-        "Cast node cast0: it casts to float16; float32, int8",
+        "Cast node cast0: its to is float16; float32, int8",
     ),
     "open batch": (
         _open(0),
@@ -247,19 +280,10 @@ BAD: dict[str, tuple[Case, str]] = {
         _save(lambda net, x: net.conv(x, 3, 2), check=False),
         "Conv node conv0: Conv2d of 1 groups cannot take",
     ),
-    "three axes": (
+    "four axes": (
         _save(lambda net, x: net.add("MaxPool", net.add("Unsqueeze", x, net.weight(
-            np.asarray([0]))), kernel_shape=[2, 2, 2])),
-        r"sequences \(N, C, L\) and images",
-    ),
-    "training": (
-        _save(lambda net, x: net.add("BatchNormalization", x, *(net.normal(4) for _ in range(4)),
-              outputs=3, training_mode=1)[0]),
-        "training mode; export the model for inference",
-    ),
-    "indices of maxima": (
-        _save(lambda net, x: net.add("MaxPool", x, kernel_shape=[2, 2], outputs=2)[1]),
-        "its second output, the indices of the maxima, is not supported",
+            np.asarray([0, 1]))), kernel_shape=[2, 2, 2, 2])),
+        r"sequences \(N, C, L\), images \(N, C, H, W\) and volumes",
     ),
     "missing attribute": (
         _save(lambda net, x: net.add("MaxPool", x), check=False), "not a well-formed ONNX model: "
