@@ -183,12 +183,12 @@ def _weighted(
     base = np.floor(places)
     ratios = np.where(places == base, 1.0, places - base)
     weights = np.stack([weigh(float(ratio), scale) for ratio in ratios])  # (out, taps)
-    taps = weights.shape[1]
+    taps = int(weights.shape[1])
     if taps % 2 == 0:
         first = base - taps // 2 + (places != base)
     else:
         first = base - (taps - 1) // 2 + (places - base > 0.5)
-    near = np.add.outer(first.astype(np.int64), np.arange(taps))
+    near = first.astype(np.int64)[:, None] + np.arange(taps, dtype=np.int64)
     if node.attribute("exclude_outside", 0):
         weights = np.where((near < 0) | (near >= extent), 0, weights)
         total = weights.sum(axis=1, keepdims=True)

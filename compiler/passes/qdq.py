@@ -10,12 +10,12 @@ from ..ops.linear import Conv2d, Dense
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.reduce import Softmax
 from ..ops.shape import Concat
-from .qdq_constants import UINT8_SHIFT, Constants
+from .qdq_constants import Constants
 from .qdq_exact import Agreement, requantization
 from .qdq_kernels import Tensor
 from .qdq_qlinear import average, softmax
 from .quantize_choose import requantize
-from .quantize_emit import IntegerSum, IntegerWriter, Quantization, Quantized
+from .quantize_emit import UINT8_SHIFT, IntegerSum, IntegerWriter, Quantization, Quantized
 from .quantize_groups import MOVEMENT, Group, begin, grow, is_selection
 from .quantize_numbers import Requantization, Sum
 
@@ -88,7 +88,9 @@ class _Reader:
             self._dequantize(node)
         elif self._group(node) or self._is_softmax(node):
             return
-        elif not self._moves(node) or not writer.move(node):
+        elif self._moves(node) and writer.move(node):
+            self._store(node, writer.integer[node.output])
+        else:
             writer.copy(node)
 
     def _tensor(self, meaning: Quantization) -> Tensor:
@@ -115,8 +117,17 @@ class _Reader:
     def _moves(self, node: Node) -> bool:
         if not isinstance(node.op, MOVEMENT) and not is_selection(node, self.constants.known):
             return False
-        data = [value for value in node.inputs if value.dtype is DType.FLOAT32]
+        kinds = (DType.FLOAT32, DType.INT8, DType.UINT8)
+        data = [value for value in node.inputs if value.dtype in kinds]
         return bool(data) and all(value in self.writer.integer for value in data)
+
+    def _store(self, node: Node, quantized: Quantized) -> None:
+        """Keep integers as the graph's own type as well, if not only DequantizeLinear read them."""
+        readers = self.graph.consumers(node.output)
+        plain = all(isinstance(reader.op, DequantizeLinear) for reader in readers)
+        real = node.output.dtype is DType.FLOAT32
+        if not real and (not plain or node.output in self.graph.outputs):
+            self.writer.float[node.output] = self._stored(node, quantized.value)
 
     def _group(self, node: Node) -> bool:
         """Start a group, to be written when its QuantizeLinear comes; False when there is none."""
@@ -161,10 +172,7 @@ class _Reader:
         if quantized is None:
             quantized = writer.quantized(source, meaning)
         writer.integer[node.output] = quantized
-        readers = self.graph.consumers(node.output)
-        plain = all(isinstance(reader.op, DequantizeLinear) for reader in readers)
-        if not plain or node.output in self.graph.outputs:
-            writer.float[node.output] = self._stored(node, quantized.value)
+        self._store(node, quantized)
 
     def _averaged(self, group: Group, meaning: Quantization) -> Quantized | None:
         """Return an average that has to be computed as ONNX Runtime does, on the CPU; else None."""

@@ -8,12 +8,9 @@ from numpy.typing import NDArray
 from ..graph import DType, Graph, Node, Value
 from ..ops.quantize import DequantizeLinear
 from ..ops.shape import Reshape, Transpose
-from .quantize_emit import Quantization, Weights
+from .quantize_emit import UINT8_SHIFT, Quantization, Weights
 from .quantize_groups import Group
 from .quantize_numbers import Reals
-
-UINT8_SHIFT = 128
-"""uint8 is held as int8: integer and zero point are both this much less."""
 
 
 class Constants:

@@ -20,6 +20,9 @@ from .quantize_numbers import Reals, Requantization, Step, Steps, Sum, Term
 
 INT8_MIN, INT8_MAX = -128, 127
 
+UINT8_SHIFT = 128
+"""uint8 is held as int8: integer and zero point are both this much less."""
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -173,8 +176,12 @@ class IntegerWriter:
         self.float.update(zip(node.outputs, outputs, strict=True))
 
     def move(self, node: Node) -> bool:
-        """Add a node that moves data, on integers; False when its inputs differ in meaning."""
-        data = [self.as_integer(v) for v in node.inputs if v.dtype is DType.FLOAT32]
+        """Add a node that moves data, on integers; False when its inputs differ in meaning.
+
+        What it moves is real, or the integers that stand for that.
+        """
+        moves = {v for v in node.inputs if v.dtype is DType.FLOAT32 or v in self.integer}
+        data = [self.as_integer(v) for v in node.inputs if v in moves]
         quantized = [item for item in data if item is not None]
         meanings = {item.meaning for item in quantized}
         if len(quantized) < len(data) or len(meanings) != 1:
@@ -183,10 +190,12 @@ class IntegerWriter:
         op = node.op
         low, high = min(item.low for item in quantized), max(item.high for item in quantized)
         if isinstance(op, Pad):
-            value = meaning.nearest(op.value)
+            shift = UINT8_SHIFT if node.output.dtype is DType.UINT8 else 0
+            is_real = node.output.dtype is DType.FLOAT32
+            value = meaning.nearest(op.value) if is_real else int(op.value) - shift
             low, high = min(low, value), max(high, value)
             op = Pad(op.before, op.after, value)
-        others = [self.as_float(v) for v in node.inputs if v.dtype is not DType.FLOAT32]
+        others = [self.as_float(v) for v in node.inputs if v not in moves]
         inputs = [*(item.value for item in quantized), *others]
         name = f"{node.output.name}.int8"
         if isinstance(op, (Maximum, Minimum)):

@@ -46,13 +46,20 @@ class Samples(CalibrationDataReader):
         return next(self.samples, None)
 
 
-def quantized(folder: Path, make: Make, shape: tuple[int, ...], scheme: str, seed: int = 0) -> Path:
-    """Return the QDQ model of a network, as `quantize_static` writes it."""
+def quantized(
+    folder: Path,
+    make: Make,
+    shape: tuple[int, ...],
+    scheme: str,
+    seed: int = 0,
+    form: QuantFormat = QuantFormat.QDQ,
+) -> Path:
+    """Return the quantized model of a network, as `quantize_static` writes it."""
     net = ModelBuilder(seed)
     net.save(folder / "float.onnx", make(net, net.input("x", shape)))
-    path = folder / "qdq.onnx"
+    path = folder / f"{form.name}.onnx"
     quantize_static(
-        str(folder / "float.onnx"), str(path), Samples(shape), quant_format=QuantFormat.QDQ,
+        str(folder / "float.onnx"), str(path), Samples(shape), quant_format=form,
         **SCHEMES[scheme],
     )  # fmt: skip
     return path
@@ -111,6 +118,55 @@ def integer_nodes(graph: Graph) -> bool:
         node.output.dtype is not DType.FLOAT32 or isinstance(node.op, DequantizeLinear)
         for node in graph.nodes
     )
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_forms_of_a_quantized_network_become_the_same_integers(
+    name: str, scheme: str, tmp_path: Path
+) -> None:
+    make, shape = NETWORKS[name]
+    rng = np.random.default_rng(2)
+    samples = [{"x": rng.standard_normal(shape, np.float32)} for _ in range(8)]
+    graphs: list[Graph] = []
+    for form in (QuantFormat.QDQ, QuantFormat.QOperator):
+        path = quantized(tmp_path, make, shape, scheme, form=form)
+        graphs.append(from_qdq(fold(read(path)))[0].verify())
+    first, second = graphs
+    if scheme != "symmetric":  # of which QOperator leaves Relu, and what moves, to float
+        kinds = [sorted(type(node.op).__name__ for node in graph.nodes) for graph in graphs]
+        assert kinds[0] == kinds[1]
+    for x in samples:
+        (ours,), (theirs,) = outputs(first, x).values(), outputs(second, x).values()
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def _activations(net: ModelBuilder, x: str) -> str:
+    y = net.add("LeakyRelu", net.conv(x, 3, 8), alpha=0.1)
+    z = net.add("Sigmoid", net.conv(y, 8, 8))
+    y = net.add("Concat", net.add("Add", net.add("Mul", y, z), y), z, axis=1)
+    y = net.add("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = net.dense(net.add("Flatten", net.add("GlobalAveragePool", y)), 16, 10)
+    return net.add("Softmax", y, axis=-1)
+
+
+def test_every_layer_that_is_quantized_as_one_operator_is_onnx_runtimes(tmp_path: Path) -> None:
+    scheme = "uint8, per channel"
+    path = quantized(tmp_path, _activations, IMAGE, scheme, form=QuantFormat.QOperator)
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {
+        "QLinearConv", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearMul", "QLinearAdd",
+        "QLinearConcat", "QLinearAveragePool", "QLinearGlobalAveragePool", "QGemm",
+        "QLinearSoftmax",
+    } <= kinds  # fmt: skip
+    graph = from_qdq(fold(read(path)))[0].verify()
+    unit = last_place(path)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        x = {"x": rng.standard_normal(IMAGE, np.float32)}
+        (theirs,) = run_onnx(path, x)
+        (ours,) = outputs(graph, x).values()
+        assert np.abs(ours - theirs).max() <= 1.001 * unit
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
