@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..builder import GraphBuilder
 from ..graph import Graph, Node, Op, Value
-from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub
+from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub, Unary
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
@@ -30,6 +30,7 @@ def fold(graph: Graph) -> Graph:
         MaxPool(Pad(max(x, 0)))          →    MaxPool(max(x, 0)), padded there
         max(MaxPool(x), c)               →    MaxPool(max(x, c)), as min
         Reshape(Reshape(x))              →    Reshape(x), as Transpose
+        f(Reshape(x))                    →    Reshape(f(x)), of extents of 1 and of single elements
 
     Only where nothing else reads what is taken in. Batch normalisation, a Mul and an Add, so goes
     into the convolution before it.
@@ -97,6 +98,9 @@ class _Folder:
         if len(known) == len(arrays) and not quantization:
             (result,) = op.evaluate(*known)
             return self.constant(result, layer)
+        moved = self._inside_reshape(op, inputs, layer)
+        if moved is not None:
+            return moved
         match op:
             case Binary():
                 simpler = self._binary(op, inputs[0], inputs[1], layer)
@@ -109,6 +113,37 @@ class _Folder:
             case _:
                 simpler = None
         return simpler if simpler is not None else self._plain(op, *inputs, layer=layer)
+
+    def _inside_reshape(self, op: Op, inputs: tuple[Value, ...], layer: str) -> Value | None:
+        """Return a function of single elements before a Reshape that only changes extents of 1.
+
+        So layers of sequences, which are images of height 1, follow each other as images.
+        """
+        if not isinstance(op, (Binary, Cast, Unary, QuantizeLinear, DequantizeLinear)):
+            return None
+        for place, value in enumerate(inputs):
+            reshape = self.only(value, Reshape)
+            others = [self.array(other) for other in (*inputs[:place], *inputs[place + 1 :])]
+            arrays = [array for array in others if array is not None]
+            if reshape is None or len(arrays) < len(others):
+                continue
+            (inner,) = reshape.inputs
+            scalar = isinstance(op, Binary) or all(array.ndim == 0 for array in arrays)
+            if not scalar or not _only_ones(inner.shape, value.shape):
+                continue
+            (made,) = op.infer([item.type for item in inputs])
+            if made.shape != value.shape:
+                continue
+            shapes = [_respread(array.shape, value.shape, inner.shape) for array in arrays]
+            new = [
+                self.constant(array.reshape(shape), layer) if array.ndim else other
+                for array, shape, other in zip(
+                    arrays, shapes, (*inputs[:place], *inputs[place + 1 :]), strict=True
+                )
+            ]
+            result = self.emit(op, *new[:place], inner, *new[place:], layer=layer)
+            return self.emit(Reshape(value.shape), result, layer=reshape.layer)
+        return None
 
     def _plain(self, op: Op, *inputs: Value, layer: str) -> Value:
         value = self.same.get((op, inputs))
@@ -241,6 +276,23 @@ class _Folder:
             outputs.append(new)
         kept = {new: name for new, name in names.items() if new not in fixed}
         return self.builder.build(outputs).rename(kept)
+
+
+def _only_ones(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Return whether two shapes differ in extents of 1 alone."""
+    return [extent for extent in a if extent != 1] == [extent for extent in b if extent != 1]
+
+
+def _respread(
+    shape: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the shape in which what broadcasts to `old` broadcasts to `new` in the same way.
+
+    The two differ in extents of 1 alone.
+    """
+    padded = (1,) * (len(old) - len(shape)) + shape
+    kept = iter([own for own, extent in zip(padded, old, strict=True) if extent != 1])
+    return tuple(1 if extent == 1 else next(kept) for extent in new)
 
 
 def along_channels(constant: NDArray[Any], value: Value) -> NDArray[Any] | None:

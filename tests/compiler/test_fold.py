@@ -115,6 +115,15 @@ RULES: dict[str, tuple[Make, list[str]]] = {
         ["Conv2d", "Add", "Maximum", "MaxPool2d"],
     ),
     "shapes": (lambda net, x: _shapes(net, x, [4, 36], [36, 4], [2, 72]), ["Reshape"]),
+    "sequences are images": (
+        lambda net, x: net.add(
+            "Relu", net.batch_norm(net.add("Conv", _shapes(net, x, [4, 4, 9]),
+                                           net.normal(6, 4, 3), net.normal(6)), 6)),
+        ["Reshape", "Conv2d", "Add", "Maximum", "Reshape"],
+    ),
+    "reshaped otherwise stays": (
+        lambda net, x: net.add("Relu", _shapes(net, x, [4, 36])), ["Reshape", "Maximum"]
+    ),
     "transposes": (
         lambda net, x: net.add("Transpose", net.add("Transpose", x, perm=[0, 2, 3, 1]),
                                perm=[0, 3, 1, 2]),
