@@ -9,7 +9,7 @@ from ..graph import Value
 from ..ops.elementwise import Add
 from ..ops.linear import Conv2d
 from ..ops.quantize import DequantizeLinear
-from ..ops.shape import Gather, Pad, Reshape, Slice, Transpose
+from ..ops.shape import Broadcast, Gather, Pad, Reshape, Slice, Transpose
 from .onnx_node import OnnxNode
 from .onnx_windows import Windows, four, given_pads, spans_of, spatial, two, windows
 
@@ -18,15 +18,19 @@ def conv(node: OnnxNode) -> Value:
     """Conv of images, of sequences as images of height 1, of volumes as images of more channels."""
     x, w = node.value(0), node.value(1)
     node.floats(x, w)
-    out = convolved(node, x, w, windows(node, x, _kernel(node, w)))
-    return biased(node, out, node.optional(2))
+    return convolved(node, x, w, windows(node, x, _kernel(node, w)), node.optional(2))
 
 
-def convolved(node: OnnxNode, x: Value, w: Value, over: Windows) -> Value:
-    """Return the convolution of x (N, C, ...) by w (O, C / groups, ...); also of int8."""
+def convolved(
+    node: OnnxNode, x: Value, w: Value, over: Windows, bias: Value | None = None
+) -> Value:
+    """Return the convolution of x (N, C, ...) by w (O, C / groups, ...); also of int8.
+
+    `bias` (O) is added, if there is one.
+    """
     groups = int(node.attribute("group", 1))
     if len(over.kernel) == 3:
-        return _volume(node, x, w, over, groups)
+        return _volume(node, x, w, over, groups, bias)
     flat = len(over.kernel) == 1
     around = (over.strides, over.dilations, over.before, over.after)
     strides, dilations, before, after = around
@@ -35,15 +39,14 @@ def convolved(node: OnnxNode, x: Value, w: Value, over: Windows) -> Value:
         strides, dilations = (1, *strides), (1, *dilations)
         before, after = (0, *before), (0, *after)
     op = Conv2d(two(strides), four(before, after), two(dilations), groups)
-    out = node.emit(op, x, w)
+    out = _biased(node, node.emit(op, x, w), bias)
     return node.reshape(out, (*out.shape[:2], out.shape[3])) if flat else out
 
 
-def biased(node: OnnxNode, out: Value, bias: Value | None) -> Value:
-    """Return a convolution's result with a number for each channel added, if there is one."""
+def _biased(node: OnnxNode, image: Value, bias: Value | None) -> Value:
     if bias is None:
-        return out
-    return node.emit(Add(), out, node.reshape(bias, (out.shape[1],) + (1,) * (len(out.shape) - 2)))
+        return image
+    return node.emit(Add(), image, node.reshape(bias, (image.shape[1], 1, 1)))
 
 
 def _kernel(node: OnnxNode, w: Value) -> tuple[int, ...]:
@@ -54,7 +57,9 @@ def _kernel(node: OnnxNode, w: Value) -> tuple[int, ...]:
     return kernel
 
 
-def _volume(node: OnnxNode, x: Value, w: Value, over: Windows, groups: int) -> Value:
+def _volume(
+    node: OnnxNode, x: Value, w: Value, over: Windows, groups: int, bias: Value | None
+) -> Value:
     """Planes that a window touches become channels: (N, C, D, H, W) is (N * OD, C * KD, H, W)."""
     n, c, _, rows, cols = x.shape
     o, inner, depth, kh, kw = w.shape
@@ -69,7 +74,8 @@ def _volume(node: OnnxNode, x: Value, w: Value, over: Windows, groups: int) -> V
     x = node.emit(Reshape((n * planes, c * depth, rows, cols)), x)
     w = node.emit(Reshape((o, inner * depth, kh, kw)), w)
     strides, dilations = two(over.strides[1:]), two(over.dilations[1:])
-    out = node.emit(Conv2d(strides, four(over.before[1:], over.after[1:]), dilations, groups), x, w)
+    op = Conv2d(strides, four(over.before[1:], over.after[1:]), dilations, groups)
+    out = _biased(node, node.emit(op, x, w), bias)
     out = node.emit(Reshape((n, planes, o, *out.shape[2:])), out)
     return node.emit(Transpose((0, 2, 1, 3, 4)), out)
 
@@ -110,20 +116,28 @@ def conv_transpose(node: OnnxNode) -> Value:
         return node.emit(Slice((0, 0, *starts), shape, (1, 1, *turned)), weights)
 
     weights = _changed_weights(node, w, phases, groups, prod(strides))
-    full_pads = tuple(j - 1 for j in each)
+    firsts = [min(b // s, j - 1) for b, s, j in zip(before, strides, each, strict=True)]
+    ends = [b + size for b, size in zip(before, sizes, strict=True)]
+    counts = [-(-end // s) for end, s in zip(ends, strides, strict=True)]
+    pads = [max(count - extent, 0) for count, extent in zip(counts, x.shape[2:], strict=True)]
+    fronts = [j - 1 - first for j, first in zip(each, firsts, strict=True)]
     ones = (1,) * rank
-    over = Windows(x.shape[2:], tuple(each), ones, ones, full_pads, full_pads, (0,) * rank)
-    out = convolved(node, x, weights, over)
-    out = _interleaved(node, out, strides)
-    starts = [0, 0, *(min(b, e) for b, e in zip(before, out.shape[2:], strict=True))]
-    ends = [*out.shape[:2], *(b + size for b, size in zip(before, sizes, strict=True))]
-    short = [max(end - extent, 0) for end, extent in zip(ends, out.shape, strict=True)]
-    if any(short):
-        out = node.emit(Pad((0,) * len(short), tuple(short)), out)
-    counts = [end - start for end, start in zip(ends, starts, strict=True)]
-    if tuple(counts) != out.shape:
-        out = node.emit(Slice(tuple(starts), tuple(counts), (1,) * len(counts)), out)
-    return biased(node, out, node.optional(2))
+    over = Windows(x.shape[2:], tuple(each), ones, ones, tuple(fronts), tuple(pads), (0,) * rank)
+    bias = _repeated(node, node.optional(2), prod(strides))
+    out = _interleaved(node, convolved(node, x, weights, over, bias), strides)
+    starts = [b - f * s for b, f, s in zip(before, firsts, strides, strict=True)]
+    taken = (*out.shape[:2], *sizes)
+    if taken == out.shape:
+        return out
+    return node.emit(Slice((0, 0, *starts), taken, (1,) * (2 + rank)), out)
+
+
+def _repeated(node: OnnxNode, bias: Value | None, times: int) -> Value | None:
+    """Return each number of a bias several times after each other."""
+    if bias is None or times == 1:
+        return bias
+    wide = node.emit(Broadcast((bias.size, times)), node.reshape(bias, (bias.size, 1)))
+    return node.reshape(wide, (bias.size * times,))
 
 
 def _transposed_extents(

@@ -12,6 +12,7 @@ from ..ops.reduce import Softmax
 from ..ops.shape import Concat
 from .qdq_constants import Constants
 from .qdq_exact import Agreement, requantization
+from .qdq_hoist import hoist
 from .qdq_kernels import Tensor
 from .qdq_qlinear import average, softmax
 from .quantize_choose import requantize
@@ -40,8 +41,8 @@ def from_qdq(graph: Graph) -> tuple[Graph, tuple[Agreement, ...]]:
     What does not become one runs in float between its own DequantizeLinear and QuantizeLinear.
     uint8 tensors become int8. Inputs and outputs keep their names and types.
     """
-    reader = _Reader(graph)
-    for node in graph.nodes:
+    reader = _Reader(hoist(graph))
+    for node in reader.graph.nodes:
         reader.visit(node)
     return reader.writer.finish(), tuple(reader.agreements)
 

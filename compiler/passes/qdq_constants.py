@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..graph import DType, Graph, Node, Value
 from ..ops.quantize import DequantizeLinear
-from ..ops.shape import Reshape, Transpose
+from ..ops.shape import Broadcast, Reshape, Transpose
 from .quantize_emit import UINT8_SHIFT, Quantization, Weights
 from .quantize_groups import Group
 from .quantize_numbers import Reals
@@ -34,7 +34,7 @@ class Constants:
         if node is not None and isinstance(node.op, DequantizeLinear):
             parts = self.integers(value)
             return None if parts is None else (parts[0] - parts[2]) * parts[1]
-        if node is not None and isinstance(node.op, (Reshape, Transpose)):
+        if node is not None and isinstance(node.op, (Broadcast, Reshape, Transpose)):
             inner = self.known(node.inputs[0])
             return None if inner is None else node.op.evaluate(inner)[0]
         return None
