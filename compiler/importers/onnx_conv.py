@@ -146,6 +146,8 @@ def _transposed_extents(
     """Return where the result begins in all that the weights reach, and its extents."""
     rank = len(spans)
     extra = [int(pad) for pad in node.attribute("output_padding", [0] * rank)]
+    if len(extra) != rank or min(extra) < 0:
+        node.fail(f"output_padding {extra} does not fit {x.name}: {x.type}")
     reached = [
         (extent - 1) * stride + span + more
         for extent, stride, span, more in zip(x.shape[2:], strides, spans, extra, strict=True)

@@ -115,7 +115,7 @@ def _places(
         case "asymmetric":
             return y / scale, None
         case "pytorch_half_pixel" if wide == 1:
-            return np.full(size, -0.5), None
+            return np.zeros(size), None
         case "pytorch_half_pixel" | "half_pixel":
             return (y + 0.5) / scale - 0.5, None
         case "half_pixel_symmetric":
