@@ -1,6 +1,5 @@
 """A network whose images shrink and grow again: it is the reference's on every back end."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
