@@ -14,6 +14,7 @@ from . import onnx_norm as norm
 from . import onnx_pool as pool
 from . import onnx_qlinear as qlinear
 from . import onnx_quantize as quantize
+from . import onnx_recurrent as recurrent
 from . import onnx_reduce as reduce
 from . import onnx_resize as resize
 from . import onnx_shape as shape
@@ -64,6 +65,7 @@ OPERATORS: dict[str, Handler] = {
     "EyeLike": shape.eye_like,
     "Flatten": shape.flatten,
     "Floor": elementwise.unary("floor"),
+    "GRU": recurrent.recurrent,
     "Gather": shape.gather,
     "GatherElements": indices.gather_elements,
     "GatherND": indices.gather_nd,
@@ -83,6 +85,7 @@ OPERATORS: dict[str, Handler] = {
     "IsInf": elementwise.is_infinite,
     "IsNaN": elementwise.is_nan,
     "LRN": norm.lrn,
+    "LSTM": recurrent.recurrent,
     "LayerNormalization": norm.layer_normalization,
     "LeakyRelu": activations.leaky_relu,
     "Less": elementwise.comparison(Less()),
@@ -113,6 +116,7 @@ OPERATORS: dict[str, Handler] = {
     "QuantizeLinear": quantize.quantize_linear,
     "RMSNormalization": norm.rms_normalization,
     "Reciprocal": elementwise.reciprocal,
+    "RNN": recurrent.recurrent,
     "ReduceL1": reduce.of_elements("abs"),
     "ReduceL2": reduce.of_elements("square", "sqrt"),
     "ReduceLogSum": reduce.of_elements("", "log"),

@@ -1,6 +1,5 @@
 """A network whose images shrink and grow again: it is the reference's on every back end."""
 
-
 import numpy as np
 import pytest
 from vtakit.compiler.build import build_module

@@ -16,15 +16,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 ORDINARY = [
     "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "ConvInteger",
-    "ConvTranspose", "DepthToSpace", "DequantizeLinear", "Div", "Elu", "Exp", "Flatten", "Gather",
-    "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid",
-    "HardSwish", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "LogSoftmax",
-    "LpPool", "MatMul", "MatMulInteger", "Max", "MaxPool", "Mean", "Min", "Mul", "PRelu", "Pad",
-    "Pow", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "ReduceL1", "ReduceL2",
-    "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "Selu", "Shape", "Sigmoid",
-    "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "Tanh", "Tile", "Transpose", "Unsqueeze", "Upsample", "Where",
+    "ConvTranspose", "DepthToSpace", "DequantizeLinear", "Div", "Elu", "Exp", "Flatten", "GRU",
+    "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization",
+    "HardSigmoid", "HardSwish", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization",
+    "LeakyRelu", "LogSoftmax", "LpPool", "MatMul", "MatMulInteger", "Max", "MaxPool", "Mean",
+    "Min", "Mul", "PRelu", "Pad", "Pow", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "RNN",
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize",
+    "Selu", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split", "Sqrt",
+    "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Upsample", "Where",
 ]  # fmt: skip
 """Operators that ordinary networks of images, sound and tables are made of."""
 

@@ -222,6 +222,16 @@ BAD: dict[str, tuple[Case, str]] = {
         _save(lambda net, x: net.add("Dropout", x, "", net.weight(np.True_))),
         "Dropout node dropout0: it is in training mode; export the model for inference",
     ),
+    "recurrent layer with clipping": (
+        _save(lambda net, x: net.add("RNN", net.input("s", (2, 1, 3)), net.normal(1, 4, 3),
+                                     net.normal(1, 4, 4), hidden_size=4, clip=1.0)),
+        "RNN node rnn0: clip 1.0 is not supported; 0 is",
+    ),
+    "activation of a recurrent layer": (
+        _save(lambda net, x: net.add("RNN", net.input("s", (2, 1, 3)), net.normal(1, 4, 3),
+                                     net.normal(1, 4, 4), hidden_size=4, activations=["Affine"])),
+        "RNN node rnn0: activation Affine is not supported; Sigmoid, Tanh, Relu are",
+    ),
     "mode of resizing": (
         _save(lambda net, x: net.add("Resize", x, "", net.weight(np.ones(4, np.float32) * 2),
                                      nearest_mode="none")),

@@ -94,6 +94,30 @@ def test_products_of_integers_are_onnx_runtimes(data: st.DataObject, kind: Any) 
     check("ConvInteger", {"x": x}, {"w": w, **zeros}, **options)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(["RNN", "GRU", "LSTM"]))
+def test_recurrent_layers_are_onnx_runtimes(data: st.DataObject, operator: str) -> None:
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[operator]
+    direction = data.draw(st.sampled_from(["forward", "reverse", "bidirectional"]))
+    passes = 2 if direction == "bidirectional" else 1
+    steps, n, features, size = (data.draw(st.integers(1, 4)) for _ in range(4))
+    x = {"x": floats(steps, n, features)}
+    weights = {"w": floats(passes, gates * size, features), "r": floats(passes, gates * size, size)}
+    options: dict[str, Any] = {"hidden_size": size, "direction": direction}
+    options["outputs"] = 3 if operator == "LSTM" else 2
+    if data.draw(st.booleans()):
+        weights["b"] = floats(passes, 2 * gates * size)
+        weights["lengths"] = np.full(n, steps, np.int32)
+        weights["h"] = floats(passes, n, size)
+        if operator == "LSTM":
+            weights |= {"c": floats(passes, n, size), "p": floats(passes, 3 * size)}
+    if operator == "GRU":
+        options["linear_before_reset"] = data.draw(st.integers(0, 1))
+    if operator == "RNN":
+        options["activations"] = [data.draw(st.sampled_from(["Tanh", "Relu", "Sigmoid"]))] * passes
+    check(operator, x, weights, **options)
+
+
 X = {"x": floats(2, 3, 4, 5)}
 MIXED = {"x": np.asarray([-7, -4, 5, 4, 7, 8]), "y": np.asarray([2, -3, 8, -2, 3, 5])}
 ROW = {"i": np.asarray([[0, -1], [2, 1]])}
