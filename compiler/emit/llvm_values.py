@@ -69,9 +69,11 @@ class Values:
         Function.ASINH: "asinh",
         Function.ATAN: "atan",
         Function.ATANH: "atanh",
+        Function.COS: "cos",  # of llvm.sin and llvm.cos together it makes sincos, a GNU extension
         Function.COSH: "cosh",
         Function.ERF: "erf",
         Function.LOG1P: "log1p",
+        Function.SIN: "sin",
         Function.SINH: "sinh",
         Function.TAN: "tan",
     }

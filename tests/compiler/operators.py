@@ -296,6 +296,11 @@ def values_are_powers(b: Builder) -> list[Value]:
     return [b.add(Pow(), base, x)]
 
 
+def sine_and_cosine_of_the_same(b: Builder) -> list[Value]:
+    x = b.input("x", (3, 17), DType.FLOAT32)
+    return [b.add(Add(), b.add(Unary("sin"), x), b.add(Unary("cos"), x))]
+
+
 def what_a_graph_gives_can_be_an_input_a_constant_or_read_again(b: Builder) -> list[Value]:
     x = b.input("x", (2, 3, 4, 4), DType.INT8)
     w = b.constant(np.ones((5, 3, 3, 3), np.int8), "w")
@@ -350,6 +355,7 @@ SPECIAL: dict[str, Callable[[Builder], list[Value]]] = {
     build.__name__: build
     for build in (
         values_are_powers,
+        sine_and_cosine_of_the_same,
         what_a_graph_gives_can_be_an_input_a_constant_or_read_again,
         small_shapes,
         what_reads_a_value_before_it_is_copied_reads_it_as_it_lies,
