@@ -92,7 +92,8 @@ def conv_transpose(node: OnnxNode) -> Value:
     kernel = _kernel(node, w)
     strides, dilations = spatial(node, x, "strides", 1), spatial(node, x, "dilations", 1)
     rank, groups = len(kernel), int(node.attribute("group", 1))
-    if rank != len(strides) or x.shape[1] != w.shape[0] or w.shape[0] % groups:
+    fits = groups > 0 and w.shape[0] % groups == 0 and x.shape[1] == w.shape[0]
+    if rank != len(strides) or not fits:
         node.fail(f"weights {w.type} in {groups} groups do not fit {x.name}: {x.type}")
     spans = spans_of(kernel, dilations)
     before, sizes = _transposed_extents(node, x, spans, strides)

@@ -118,8 +118,13 @@ def gather_elements(node: OnnxNode) -> Value:
     """For each index the element at it along an axis, at the index's own place on the others."""
     x, indices = node.value(0), _whole(node, node.value(1))
     axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
-    if len(indices.shape) != len(x.shape):
+    fits = len(indices.shape) == len(x.shape) and all(
+        own <= extent or place == axis
+        for place, (own, extent) in enumerate(zip(indices.shape, x.shape, strict=True))
+    )
+    if not fits:
         node.fail(f"indices {indices.type} do not fit {x.name}: {x.type}")
+    node.inside(indices, x.shape[axis])
     steps = _steps(x.shape)
     others = np.zeros(indices.shape, np.int64)
     for place, grid in enumerate(np.indices(indices.shape)):
@@ -142,20 +147,25 @@ def gather_nd(node: OnnxNode) -> Value:
     x, indices = node.value(0), node.array(1, "indices").astype(np.int64)
     batch = int(node.attribute("batch_dims", 0))
     depth = indices.shape[-1]
+    if not 0 <= batch < indices.ndim or batch + depth > len(x.shape) or not x.size:
+        node.fail(f"indices {indices.shape} and batch_dims {batch} do not fit {x.name}: {x.type}")
+    if indices.shape[:batch] != x.shape[:batch]:
+        node.fail(f"indices {indices.shape} do not have the batch of {x.name}: {x.type}")
     lead = np.indices(indices.shape[:batch]).reshape(batch, *indices.shape[:batch])
     extra = [1] * (indices.ndim - 1 - batch)
     firsts = [grid.reshape(*grid.shape, *extra) for grid in lead]
     picked = [indices[..., place] for place in range(depth)]
-    flat = _flat_index(x.shape, [*firsts, *picked])
+    flat = _flat_index(node, x.shape, [*firsts, *picked])
     inner = x.shape[batch + depth :]
     rows = node.reshape(x, (x.size // prod(inner), *inner))
     return node.emit(Gather(0), rows, node.constant(flat))
 
 
-def _flat_index(shape: tuple[int, ...], picked: list[Any]) -> Indices:
+def _flat_index(node: OnnxNode, shape: tuple[int, ...], picked: list[Any]) -> Indices:
     """Return the index among the first axes, flat, of indices that may count from the end."""
     flat = np.zeros((), np.int64)
     for extent, index in zip(shape, picked, strict=False):
+        node.inside(node.constant(np.asarray(index, np.int64)), extent)
         front = np.asarray(np.where(index < 0, index + extent, index), np.int64)
         flat = np.add(flat * extent, front)
     return np.asarray(flat, np.int64)
@@ -165,17 +175,22 @@ def scatter_elements(node: OnnxNode) -> Value:
     """x with updates at indices, known now, along an axis."""
     x, indices, updates = node.value(0), node.array(1, "indices").astype(np.int64), node.value(2)
     axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
+    if indices.ndim != len(x.shape) or updates.shape != indices.shape or not x.size:
+        node.fail(f"indices {indices.shape}, updates {updates.type} do not fit {x.name}: {x.type}")
     grids: list[Any] = list(np.indices(indices.shape))
     grids[axis] = indices
-    return _scattered(node, x, _flat_index(x.shape, grids), updates, x.size)
+    return _scattered(node, x, _flat_index(node, x.shape, grids), updates, x.size)
 
 
 def scatter_nd(node: OnnxNode) -> Value:
     """x with updates where tuples of indices, known now, lead to."""
     x, indices, updates = node.value(0), node.array(1, "indices").astype(np.int64), node.value(2)
-    picked = [indices[..., place] for place in range(indices.shape[-1])]
+    depth = indices.shape[-1]
+    if depth > len(x.shape) or updates.shape != indices.shape[:-1] + x.shape[depth:] or not x.size:
+        node.fail(f"indices {indices.shape}, updates {updates.type} do not fit {x.name}: {x.type}")
+    picked = [indices[..., place] for place in range(depth)]
     rows = prod(x.shape[: len(picked)])
-    return _scattered(node, x, _flat_index(x.shape, picked), updates, rows)
+    return _scattered(node, x, _flat_index(node, x.shape, picked), updates, rows)
 
 
 _REDUCTIONS: dict[str, tuple[Op, float]] = {
@@ -225,7 +240,7 @@ def reverse_sequence(node: OnnxNode) -> Value:
     grids = np.indices(x.shape[:2])
     length = lengths.reshape((-1, 1) if batch == 0 else (1, -1))
     grids[time] = np.where(grids[time] < length, length - 1 - grids[time], grids[time])
-    flat = _flat_index(x.shape, list(grids))
+    flat = _flat_index(node, x.shape, list(grids))
     rows = node.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
     return node.emit(Gather(0), rows, node.constant(flat))
 
@@ -236,7 +251,9 @@ def compress(node: OnnxNode) -> Value:
     axis = node.attribute("axis", None)
     if axis is None:
         x, axis = node.reshape(x, (x.size,)), 0
+    axis = node.axis(int(axis), len(x.shape))
     places = np.flatnonzero(kept).astype(np.int64)
     if not places.size:
         node.fail(f"nothing is left of {x.name}: {x.type}")
-    return node.emit(Gather(node.axis(int(axis), len(x.shape))), x, node.constant(places))
+    node.inside(node.constant(places), x.shape[axis])
+    return node.emit(Gather(axis), x, node.constant(places))

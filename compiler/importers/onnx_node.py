@@ -120,6 +120,12 @@ class OnnxNode:
             self.fail(f"axis {number} is outside a tensor of rank {rank}")
         return number % rank
 
+    def inside(self, indices: Value, extent: int) -> None:
+        """Refuse indices that are known, and outside of an axis; negative ones are from its end."""
+        known = self.builder.constants.get(indices)
+        if known is not None and known.size and not -extent <= known.min() <= known.max() < extent:
+            self.fail(f"index {known.min()} or {known.max()} is outside an axis of {extent}")
+
     def is_float(self, value: Value) -> bool:
         """Whether the value is float32."""
         return value.dtype is DType.FLOAT32

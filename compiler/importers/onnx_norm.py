@@ -123,6 +123,8 @@ def lrn(node: OnnxNode) -> Value:
     x = node.value(0)
     node.floats(x)
     size = int(node.attribute("size", 1))
+    if size < 1 or not x.size or len(x.shape) < 3:
+        node.fail(f"size {size} does not fit {x.name}: {x.type}")
     alpha, beta = float(node.attribute("alpha", 1e-4)), float(node.attribute("beta", 0.75))
     n, c = x.shape[:2]
     plane = x.size // (n * c)

@@ -37,8 +37,7 @@ def lp_pool(node: OnnxNode) -> Value:
     """The p-th root of the sum over windows of absolute values to the power of p."""
     x = node.value(0)
     node.floats(x)
-    over = windows(node, x, spatial(node, x, "kernel_shape", 0))
-    p = float(node.attribute("p", 2))
+    over, p = windows(node, x, spatial(node, x, "kernel_shape", 0)), _exponent(node)
     return _root(node, _pooled(node, _powered(node, x, p), over, "sum"), p)
 
 
@@ -59,8 +58,15 @@ def global_lp_pool(node: OnnxNode) -> Value:
     """The p-th root of the sum over each channel's plane of absolute values to the power of p."""
     x = node.value(0)
     node.floats(x)
-    p = float(node.attribute("p", 2))
+    p = _exponent(node)
     return _root(node, _pooled(node, _powered(node, x, p), _whole(node, x), "sum"), p)
+
+
+def _exponent(node: OnnxNode) -> float:
+    p = float(node.attribute("p", 2))
+    if p <= 0:
+        node.fail(f"p {p:g} has to be positive")
+    return p
 
 
 def mean_of_planes(node: OnnxNode, x: Value) -> Value:
@@ -72,6 +78,8 @@ def mean_of_planes(node: OnnxNode, x: Value) -> Value:
 
 def _whole(node: OnnxNode, x: Value) -> Windows:
     rank = len(spatial(node, x, "strides", 1))
+    if not x.size:
+        node.fail(f"{x.name} is {x.type}, which has no elements")
     ones, none = (1,) * rank, (0,) * rank
     return Windows(x.shape[2:], x.shape[2:], ones, ones, none, none, none)
 

@@ -110,7 +110,7 @@ def _axes(node: OnnxNode, x: Value) -> tuple[tuple[int, ...], bool] | None:
         if node.attribute("noop_with_empty_axes", 0):
             return None
         axes = list(range(len(x.shape)))
-    axes = sorted(node.axis(axis, len(x.shape)) for axis in axes)
+    axes = sorted({node.axis(axis, len(x.shape)) for axis in axes})
     return tuple(axes), bool(node.attribute("keepdims", 1))
 
 

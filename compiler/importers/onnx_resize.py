@@ -30,11 +30,8 @@ def resize(node: OnnxNode) -> Value:
     axes = list(range(rank)) if axes is None else [node.axis(int(a), rank) for a in axes]
     scales, sizes = _wanted(node, x, axes)
     mode = node.attribute("mode", "nearest")
-    for axis in range(rank):
-        if sizes[axis] == x.shape[axis] and scales[axis] == 1 and not _crops(node):
-            continue
-        if sizes[axis] < 1:
-            node.fail(f"nothing is left of axis {axis} of {x.name}: {x.type}")
+    if min(sizes, default=1) < 1:
+        node.fail(f"nothing is left of {x.name}: {x.type} as {tuple(sizes)}")
     out = x
     integer = x.dtype is not DType.FLOAT32
     if mode != "nearest" and integer:
@@ -75,6 +72,8 @@ def _wanted(node: OnnxNode, x: Value, axes: Sequence[int]) -> tuple[list[float],
     """Return the scale and the new extent of every axis."""
     at = 1 if node.operator == "Resize" and node.opset < 11 else 2
     given: NDArray[Any] = np.zeros(0)
+    if not x.size:
+        node.fail(f"{x.name} is {x.type}, which has no elements")
     if node.optional(at) is not None:
         given = node.array(at, "scales")
     scales, sizes = [1.0] * len(x.shape), list(x.shape)

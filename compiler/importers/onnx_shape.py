@@ -34,8 +34,8 @@ def reshape(node: OnnxNode) -> Value:
         if any(extent == 0 and axis >= len(x.shape) for axis, extent in enumerate(shape)):
             node.fail(f"shape {shape} copies an extent that {x.name}: {x.type} does not have")
         shape = [x.shape[axis] if extent == 0 else extent for axis, extent in enumerate(shape)]
-    if shape.count(-1) > 1:
-        node.fail(f"shape {shape} leaves more than one extent open")
+    if shape.count(-1) > 1 or min(shape, default=0) < -1:
+        node.fail(f"shape {shape} leaves more than one extent open, or has a negative one")
     if -1 in shape:
         known = -prod(shape)
         if known == 0 or x.size % known:
@@ -72,6 +72,8 @@ def unsqueeze(node: OnnxNode) -> Value:
     axes = node.integers(1, "axes", [])
     rank = len(x.shape) + len(axes)
     axes = [node.axis(axis, rank) for axis in axes]
+    if len(set(axes)) < len(axes):
+        node.fail(f"axes {axes} name one twice")
     rest = iter(x.shape)
     return node.emit(Reshape(tuple(1 if a in axes else next(rest) for a in range(rank))), x)
 
@@ -171,6 +173,7 @@ def gather(node: OnnxNode) -> Value:
     """Elements at indices along an axis."""
     x = node.value(0)
     axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
+    node.inside(node.value(1), x.shape[axis])
     return node.emit(Gather(axis), x, node.value(1))
 
 

@@ -34,8 +34,10 @@ def divide(a: Array, b: Array) -> Array:
 
 
 def power(a: Array, b: Array) -> Array:
-    """Return a to the power of b, in the type of a."""
-    return np.power(a, b.astype(a.dtype))
+    """Return a to the power of b, in the type of a; of integers, without a fraction."""
+    if a.dtype.kind == "f" or np.all(b >= 0):
+        return np.power(a, b.astype(a.dtype))
+    return np.power(a.astype(np.float64), b).astype(a.dtype)
 
 
 def maximum(a: Array, b: Array) -> Array:

@@ -232,6 +232,15 @@ BAD: dict[str, tuple[Case, str]] = {
                                      net.normal(1, 4, 4), hidden_size=4, activations=["Affine"])),
         "RNN node rnn0: activation Affine is not supported; Sigmoid, Tanh, Relu are",
     ),
+    "index outside of its axis": (
+        _save(lambda net, x: net.add("Gather", x, net.weight(np.asarray([0, 6])), axis=2)),
+        "Gather node gather0: index 0 or 6 is outside an axis of 6",
+    ),
+    "updates that do not fit": (
+        _save(lambda net, x: net.add("ScatterND", x, net.weight(np.asarray([[0, 1]])),
+                                     net.normal(6, 5)), check=False),
+        r"ScatterND node scatternd0: indices \(1, 2\), updates float32\(6, 5\) do not fit x",
+    ),
     "mode of resizing": (
         _save(lambda net, x: net.add("Resize", x, "", net.weight(np.ones(4, np.float32) * 2),
                                      nearest_mode="none")),

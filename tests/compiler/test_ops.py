@@ -17,6 +17,7 @@ from vtakit.compiler.ops.elementwise import (
     Maximum,
     Minimum,
     Mul,
+    Pow,
     ShiftRight,
     Sub,
     Unary,
@@ -283,6 +284,7 @@ def test_integer_arithmetic_wraps_at_32_bits(a: int, b: int, count: int) -> None
         assert op.evaluate(x, y)[0] == wrapped(expected), op
     assert Maximum().evaluate(x, y)[0] == max(a, b)
     assert Minimum().evaluate(x, y)[0] == min(a, b)
+    assert Pow().evaluate(np.asarray(2, np.int32), np.asarray(-1, np.int32))[0] == 0
     shifted = a >> count if count >= 0 else wrapped(a << -count)
     assert ShiftRight().evaluate(x, n)[0] == shifted
     assert Cast(DType.INT8).evaluate(x)[0] == (a + 128) % 256 - 128
