@@ -21,9 +21,10 @@ Written by `python docs/operators.py`; tests/compiler/test_node_tests.py says wh
 An operator's tests are the node tests of the onnx package, version {version}, all of them: a model
 of one node, or of its ONNX function, with inputs and the outputs expected. One passes when the
 model is read and the NumPy reference gives these outputs, within rtol 1e-3 and atol 1e-7. The same
-tests pass as native code for the CPU (the slow tests hold that), and two of each operator as PTX on
-an interpreter of it. Operators not listed are refused with one line that names the node, except where all their inputs are constants: those are computed
-while the model is read, by the onnx package.
+tests pass as native code for the CPU (the slow tests hold that), and two of each operator as PTX
+on an interpreter of it. Operators not listed are refused with one line that names the node, except
+where all their inputs are constants: those are computed while the model is read, by the onnx
+package.
 
 **{passing} of {total} tests of {operators} operators pass.** Of the other {failing}, {typed} are of
 element types that there are none of here: a network is of float32, int8, uint8, int32, int64 and

@@ -11,7 +11,7 @@ from ..ops.linear import Dense
 from ..ops.logic import Equal, Where
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.reduce import Reduce
-from ..ops.shape import Transpose
+from ..ops.shape import Gather, Transpose
 from .onnx_conv import convolved
 from .onnx_node import OnnxNode
 from .onnx_windows import windows
@@ -38,6 +38,8 @@ def dequantize_linear(node: OnnxNode) -> Value:
 
 def _is_known(node: OnnxNode) -> bool:
     """Whether scale and zero point are constants, as layers of integers have them."""
+    if node.attribute("block_size", 0):
+        return False
     return all(value is None or node.is_constant(value) for value in node.inputs[1:3])
 
 
@@ -73,15 +75,27 @@ def _dequantize(node: OnnxNode) -> Value:
 
 def _broadcast(node: OnnxNode, parameter: Value | None) -> Any:
     """Return a scale or zero point as it broadcasts to x."""
-    if node.attribute("block_size", 0):
-        node.fail("blocked quantization is not supported; per tensor and per channel are")
     if parameter is None:
         return None
+    if block := int(node.attribute("block_size", 0)):
+        return _blocks(node, parameter, block)
     if parameter.size == 1:
         return node.reshape(parameter, ())
     rank = len(node.value(0).shape)
     axis = node.axis(int(node.attribute("axis", 1)), rank)
     return node.reshape(parameter, [parameter.size if a == axis else 1 for a in range(rank)])
+
+
+def _blocks(node: OnnxNode, parameter: Value, block: int) -> Value:
+    """Return parameters of which each is for `block` elements along an axis, one for each."""
+    x = node.value(0)
+    axis = node.axis(int(node.attribute("axis", 1)), len(x.shape))
+    fits = len(parameter.shape) == len(x.shape) and block > 0
+    if not fits or parameter.shape[axis] != -(-x.shape[axis] // block):
+        node.fail(f"blocks of {block} along axis {axis} of {x.name}: {x.type} need others than "
+                  f"{parameter.type}")  # fmt: skip
+    places = node.constant(np.arange(x.shape[axis], dtype=np.int64) // block)
+    return node.emit(Gather(axis), parameter, places)
 
 
 def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
@@ -90,8 +104,6 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
 
 def _quantization(node: OnnxNode, default: DType) -> tuple[Value, Value, Value]:
     """Return x, scale and zero point, the latter two constants and, of one element, scalars."""
-    if node.attribute("block_size", 0):
-        node.fail("blocked quantization is not supported; per tensor and per channel are")
     x, scale = node.value(0), node.array(1, "scale")
     if node.optional(2) is None:
         zero_point = np.zeros(scale.shape, default.numpy)

@@ -241,6 +241,11 @@ BAD: dict[str, tuple[Case, str]] = {
                                      net.normal(6, 5)), check=False),
         r"ScatterND node scatternd0: indices \(1, 2\), updates float32\(6, 5\) do not fit x",
     ),
+    "blocks that do not fit": (
+        _save(lambda net, x: net.add("QuantizeLinear", x, net.weight(np.ones((1, 3, 6, 6), "f")),
+                                     block_size=2), opset=21, check=False),
+        r"QuantizeLinear node quantizelinear0: blocks of 2 along axis 1 of x: .* need others than",
+    ),
     "mode of resizing": (
         _save(lambda net, x: net.add("Resize", x, "", net.weight(np.ones(4, np.float32) * 2),
                                      nearest_mode="none")),
