@@ -27,13 +27,6 @@ def wide(layers: Layers, x: Value) -> Value:
     return layers.builder.add(Cast(DType.INT32), x, layer="wide")
 
 
-def grouped(layers: Layers) -> Value:
-    acc = layers.builder.add(
-        Conv2d(groups=2), layers.input(1, 4, 6, 6), layers.weights(4, 2, 3, 3), layer="conv"
-    )
-    return layers.narrow(acc, 9, "conv")
-
-
 def weights_that_are_computed(layers: Layers) -> Value:
     x, w = layers.input(1, 4, 6, 6), layers.input(5, 4, 3, 3)
     return layers.narrow(layers.builder.add(Conv2d(), x, w, layer="conv"), 9, "conv")
@@ -103,7 +96,6 @@ def accumulators_of_two(layers: Layers) -> Value:
 
 
 REASONS: dict[Callable[[Layers], Value], str] = {
-    grouped: "a convolution of 2 groups",
     weights_that_are_computed: "its weights are not constant",
     constant_image: "its input is constant",
     floats: "it gives float32; VTA stores one int8 tensor",
