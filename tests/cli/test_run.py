@@ -189,6 +189,21 @@ def test_copies_between_layouts_are_told_one_by_one_and_together(
     assert total.split()[1] == str(len(told))
 
 
+def test_a_layer_can_be_kept_on_the_cpu(vtakit: Any) -> None:
+    words = ("--on-cpu", "conv2", "--on-cpu", "dense")
+    found = document(vtakit("run", DIGITS, "--json", *words, *QUICK))
+    devices = {row["name"]: row["device"] for row in found["layers"] if row["macs"]}
+    assert devices == {"conv1": "vta", "conv2": "cpu", "conv3": "vta", "dense": "cpu"}
+    assert found["checked"]["equal"]
+    ran = vtakit("run", DIGITS, "--on-cpu", "conv9", *QUICK)
+    assert ran.status == 2
+    assert "there is no layer conv9; " in ran.err
+    assert ran.err.count("\n") == 1
+    ran = vtakit("run", DIGITS, "--on-cpu", "conv1", "--engine", "cpu", *QUICK)
+    assert ran.status == 2
+    assert "--on-cpu needs --engine sim" in ran.err
+
+
 def test_random_inputs_come_from_the_seed(vtakit: Any, tmp_path: Path) -> None:
     saved: list[Any] = []
     for number, seed in enumerate((5, 5, 6)):
@@ -353,7 +368,7 @@ def test_a_machine_that_computes_wrongly_is_found_out(
     real = InProcess.write
 
     def write(self: InProcess, address: int, data: Any) -> None:
-        real(self, address, data if data.size != 2304 else data ^ np.uint8(0x40))
+        real(self, address, data if data.size != 256 else data ^ np.uint8(0x40))
 
     monkeypatch.setattr(InProcess, "write", write)
     ran = vtakit("run", DIGITS, "--json", *QUICK)

@@ -25,7 +25,16 @@ from vtakit.compiler.ops.pool import MaxPool2d, SumPool2d
 from vtakit.compiler.ops.qlinear import QLinearAveragePool, QLinearSoftmax
 from vtakit.compiler.ops.quantize import DequantizeLinear, QuantizeLinear
 from vtakit.compiler.ops.reduce import ArgMax, Reduce, Softmax
-from vtakit.compiler.ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from vtakit.compiler.ops.shape import (
+    Broadcast,
+    Concat,
+    Gather,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+    Unfold,
+)
 from vtakit.compiler.reference import outputs
 from vtakit.runtime.host.elementwise import FUNCTIONS
 from vtakit.runtime.host.reduce import REDUCTIONS
@@ -185,6 +194,9 @@ def moving_data(draw: st.DrawFn) -> Case:
     counts = tuple(-(-extent // abs(step)) for extent in shape)
     starts = tuple(0 if step > 0 else extent - 1 for extent in shape)
     indices = draw(st.lists(st.integers(-shape[axis], shape[axis] - 1), min_size=1, max_size=4))
+    image = (draw(small), draw(small), 5, 7)
+    window, strides = ((draw(small), draw(small)) for _ in range(2))
+    dilations = (1 if window[0] > 3 else 2, 1 if window[1] > 3 else 2)
 
     def build(b: Builder) -> list[Value]:
         x = b.input("x", shape, kind)
@@ -198,6 +210,7 @@ def moving_data(draw: st.DrawFn) -> Case:
             b.add(Concat(axis), x, x),
             b.add(Gather(axis), x, places),
             b.add(Broadcast((2, *shape)), x),
+            b.add(Unfold(window, strides, dilations), b.input("image", image, kind)),
         ]
 
     return graph_of(build), seed

@@ -87,7 +87,7 @@ def with_tiling(
         return Choice(made, tiling, build(plan(made, tiling), self.config), None)
 
     monkeypatch.setattr(Search, "choose", choose)
-    return build_module(graph, config, keep=True)
+    return build_module(graph, config, keep=True, unfolded=False)
 
 
 @pytest.mark.parametrize("config", [TINY, DEFAULT, BATCH2], ids=["tiny", "default", "batch2"])
