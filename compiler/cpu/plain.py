@@ -32,7 +32,7 @@ from ..expr import (
 from ..expr import all_of as all_hold
 from ..expr import product as product_of
 from ..graph import Node
-from ..ops.linear import MatMul
+from ..ops.linear import ConvTranspose2d, MatMul
 from ..ops.qlinear import QLinearSoftmax
 from ..ops.reduce import ArgMax, Softmax
 from ..ops.reduce import Reduce as ReduceOp
@@ -84,6 +84,8 @@ def plain(node: Node, operands: Operands) -> Compute:
     match node.op:
         case MatMul():
             return _matmul(node, operands)
+        case ConvTranspose2d() as op:
+            return _transposed(op, node, read)
         case Softmax() | QLinearSoftmax() | ArgMax() | ReduceOp():
             return _reduced(node, operands)
         case Reshape():
@@ -194,6 +196,33 @@ def _gathered(node: Node, read: Input, at: At, axis: int) -> Expr:
     return read(0, [*at[:axis], cast(index, Type.INDEX), *at[axis + rank :]])
 
 
+def _transposed(op: ConvTranspose2d, node: Node, read: Input) -> Compute:
+    """Return a transposed convolution: for each element, the pixels whose windows reach it."""
+    x, w = node.inputs
+    inner, outer = x.shape[1] // op.groups, w.shape[1]
+    c = reduce_axis(inner, "c")
+    kernel = [reduce_axis(w.shape[2], "ky"), reduce_axis(w.shape[3], "kx")]
+
+    def element(n: Expr, o: Expr, *place: Expr) -> Expr:
+        channel = o // outer * inner + c if op.groups > 1 else c
+        at: list[Expr] = []
+        reached: list[Expr] = []
+        for index, k, extent, stride, apart, pad in zip(
+            place, kernel, x.shape[2:], op.strides, op.dilations, op.pads[:2], strict=True
+        ):
+            shifted = index + pad - k * apart
+            at.append(shifted // stride)
+            reached += [shifted >= 0, shifted < extent * stride]
+            if stride > 1:
+                reached.append(Binary(BinaryOp.EQ, shifted % stride, Const(0)))
+        pixel = read(0, [n, channel, *at])
+        weight = read(1, [channel, o % outer if op.groups > 1 else o, *kernel])
+        inside = select(all_hold(*reached), pixel, constant(0, pixel.type))
+        return total(inside * weight, over=(c, *kernel))
+
+    return compute("out", node.output.shape, element)
+
+
 def _matmul(node: Node, operands: Operands) -> Compute:
     a, b = node.inputs
     k = reduce_axis(a.shape[-1], "k")
@@ -269,7 +298,9 @@ def _reduction(
 ) -> Compute:
     x = node.inputs[0]
     kind = TYPES[x.dtype]
-    wide = kind if kind.is_float or kind is Type.INT64 else Type.INT64
+    wide = Type.FLOAT32 if kind.is_float else Type.INT64
+    if kind in (Type.FLOAT64, Type.UINT64):
+        wide = kind
     count = prod(x.shape[axis] for axis in axes)
 
     def make(at: At, over: Over) -> Expr:

@@ -6,7 +6,7 @@ from functools import reduce as fold_left
 import numpy as np
 
 from ..graph import DType, Value
-from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub, Unary
+from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Unary
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from .onnx_node import OnnxNode
 
@@ -22,8 +22,10 @@ def unary(function: str) -> Handler:
     """Return the handler of a function of one float32 variable."""
 
     def handle(node: OnnxNode) -> Value:
-        node.floats(node.value(0))
-        return node.emit(Unary(function), node.value(0))
+        x = node.value(0)
+        if function != "abs" and x.dtype.numpy.kind != "f":
+            node.fail(f"{x.name} is {x.type}; only floats are supported here")
+        return node.emit(Unary(function), x)
 
     return handle
 
@@ -78,16 +80,6 @@ def prelu(node: OnnxNode) -> Value:
     return node.emit(Add(), node.emit(Maximum(), x, zero), below)
 
 
-def elu(node: OnnxNode) -> Value:
-    """x where it is positive, alpha (exp(x) - 1) elsewhere."""
-    x = node.value(0)
-    zero = node.scalar(0, x)
-    below = node.emit(Unary("exp"), node.emit(Minimum(), x, zero))
-    below = node.emit(Sub(), below, node.scalar(1, x))
-    below = node.emit(Mul(), below, node.scalar(float(node.attribute("alpha", 1.0)), x))
-    return node.emit(Add(), node.emit(Maximum(), x, zero), below)
-
-
 def hard_sigmoid(node: OnnxNode) -> Value:
     """alpha x + beta, clipped to 0 and 1."""
     return _ramp(node, float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5)))
@@ -104,17 +96,6 @@ def _ramp(node: OnnxNode, slope: float, offset: float) -> Value:
     line = node.emit(Add(), line, node.scalar(offset, x))
     above = node.emit(Maximum(), line, node.scalar(0, x))
     return node.emit(Minimum(), above, node.scalar(1, x))
-
-
-def gelu(node: OnnxNode) -> Value:
-    """x / 2 (1 + erf(x / sqrt 2))."""
-    if node.attribute("approximate", "none") != "none":
-        node.fail("the tanh approximation is not supported; approximate='none' is")
-    x = node.value(0)
-    node.floats(x)
-    bell = node.emit(Unary("erf"), node.emit(Mul(), x, node.scalar(0.5**0.5, x)))
-    bell = node.emit(Add(), bell, node.scalar(1, x))
-    return node.emit(Mul(), node.emit(Mul(), x, node.scalar(0.5, x)), bell)
 
 
 def quantize_linear(node: OnnxNode) -> Value:
@@ -150,6 +131,12 @@ def _quantization(node: OnnxNode, default: DType) -> tuple[Value, Value, Value]:
     if scale.size == 1:
         scale, zero_point = scale.reshape(()), zero_point.reshape(())
     return x, node.constant(scale), node.constant(zero_point)
+
+
+def cast_like(node: OnnxNode) -> Value:
+    """The element type of another tensor."""
+    x, like = node.value(0), node.value(1)
+    return x if x.dtype is like.dtype else node.emit(Cast(like.dtype), x)
 
 
 def cast(node: OnnxNode) -> Value:

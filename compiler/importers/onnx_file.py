@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from .onnx_node import ModelError
+from .onnx_qoperator import QLINEAR
 
 OLDEST_OPSET = 7
 """Before it, broadcasting was written with attributes."""
@@ -112,9 +113,10 @@ def _check_operator(path: Path, node: Any) -> None:
         raise ModelError(
             f"{where}: it holds a subgraph, which is not supported; export without control flow"
         )
-    quantization = node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    if node.domain == "com.microsoft" and quantization:
+    if node.domain == "com.microsoft" and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         node.domain = ""
+    if node.domain == "com.microsoft" and node.op_type in QLINEAR:
+        return
     if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type):
         domain = f" of {node.domain}" if node.domain else ""
         raise ModelError(f"{where}: the operator {node.op_type}{domain} is not supported")

@@ -8,7 +8,7 @@ import numpy as np
 from ...runtime.host.pool import sum_pool2d
 from ..graph import Value
 from ..ops.elementwise import Add, Div, Mul, Sub, Unary
-from ..ops.linear import Conv2d, Dense, MatMul
+from ..ops.linear import Conv2d, ConvTranspose2d, Dense, MatMul
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.shape import Transpose
 from .onnx_node import OnnxNode
@@ -32,6 +32,47 @@ def conv(node: OnnxNode) -> Value:
     if bias is not None:
         out = node.emit(Add(), out, node.reshape(bias, (w.shape[0], 1, 1)))
     return node.reshape(out, (*out.shape[:2], out.shape[3])) if flat else out
+
+
+def conv_transpose(node: OnnxNode) -> Value:
+    """The transpose of a convolution, of images or of sequences as images of height 1."""
+    x, w = node.value(0), node.value(1)
+    node.floats(x, w)
+    strides, dilations = _spatial(node, x, "strides", 1), _spatial(node, x, "dilations", 1)
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, w.shape[2:], strict=True)]
+    pads = _transposed_pads(node, x, spans, strides)
+    flat = len(x.shape) == 3
+    if flat:
+        x, w = _as_image(node, x), _as_image(node, w)
+        strides, dilations, pads = [1, *strides], [1, *dilations], [0, pads[0], 0, pads[1]]
+    groups = int(node.attribute("group", 1))
+    op = ConvTranspose2d(_two(strides), _four(pads), _two(dilations), groups)
+    out = node.emit(op, x, w)
+    bias = node.optional(2)
+    if bias is not None:
+        out = node.emit(Add(), out, node.reshape(bias, (out.shape[1], 1, 1)))
+    return node.reshape(out, (*out.shape[:2], out.shape[3])) if flat else out
+
+
+def _transposed_pads(node: OnnxNode, x: Value, spans: list[int], strides: list[int]) -> list[int]:
+    """Return what is cut off, negative where output padding adds: in front, then behind."""
+    rank = len(spans)
+    more = [int(pad) for pad in node.attribute("output_padding", [0] * rank)]
+    whole = [(e - 1) * t + s for e, t, s in zip(x.shape[2:], strides, spans, strict=True)]
+    wanted = node.attribute("output_shape", None)
+    automatic = node.attribute("auto_pad", "NOTSET")
+    if automatic in ("SAME_UPPER", "SAME_LOWER") and wanted is None:
+        wanted = [extent * stride for extent, stride in zip(x.shape[2:], strides, strict=True)]
+    if wanted is None:
+        pads = [0] * (2 * rank) if automatic == "VALID" else _pads(node, x, spans, strides)
+        return [*pads[:rank], *(pad - m for pad, m in zip(pads[rank:], more, strict=True))]
+    if len(wanted) != rank:
+        wanted = wanted[-rank:]
+    total = [extent + m - int(out) for extent, m, out in zip(whole, more, wanted, strict=True)]
+    lower = automatic == "SAME_LOWER"
+    front = [(max(pad, 0) + lower) // 2 for pad in total]
+    behind = [pad - f - m for pad, f, m in zip(total, front, more, strict=True)]
+    return [*front, *behind]
 
 
 def gemm(node: OnnxNode) -> Value:

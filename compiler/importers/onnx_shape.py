@@ -1,22 +1,26 @@
 """ONNX operators that move data, reduce it, or compute shapes, in our operators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from ..graph import Value
-from ..ops.reduce import ArgMax, Reduce, Softmax
 from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
-from .onnx_linear import mean_of_planes
 from .onnx_node import OnnxNode
 
 
 def identity(node: OnnxNode) -> Value:
-    """The input itself. Dropout does nothing either, outside training."""
-    if node.operator == "Dropout" and len([name for name in node.outputs if name]) > 1:
-        node.fail("its second output, the mask, is not supported")
+    """The input itself."""
     return node.value(0)
+
+
+def dropout(node: OnnxNode) -> list[Value]:
+    """The input itself, outside training, and a mask that keeps all of it."""
+    x = node.value(0)
+    if node.optional(2) is not None and node.array(2, "training mode").any():
+        node.fail("it is in training mode; export the model for inference")
+    return [x, node.constant(np.ones(x.shape, bool))]
 
 
 def reshape(node: OnnxNode) -> Value:
@@ -196,44 +200,18 @@ def constant(node: OnnxNode) -> Value:
     return node.constant(numpy_helper.to_array(node.attributes["value"]))
 
 
-def softmax(log: bool) -> Callable[[OnnxNode], Value]:
-    """Return the handler of Softmax, or of its logarithm."""
-
-    def handle(node: OnnxNode) -> Value:
-        x = node.value(0)
-        axis = node.axis(int(node.attribute("axis", 1 if node.opset < 13 else -1)), len(x.shape))
-        if node.opset >= 13:
-            return node.emit(Softmax(axis, log), x)
-        flat = node.reshape(x, (prod(x.shape[:axis]), prod(x.shape[axis:])))
-        return node.reshape(node.emit(Softmax(1, log), flat), x.shape)
-
-    return handle
-
-
-def reduction(function: str) -> Callable[[OnnxNode], Value]:
-    """Return the handler of a reduction; a mean over image planes is a pool."""
-
-    def handle(node: OnnxNode) -> Value:
-        x = node.value(0)
-        axes = node.integers(1, "axes")
-        keepdims = bool(node.attribute("keepdims", 1))
-        if not axes:
-            if node.attribute("noop_with_empty_axes", 0):
-                return x
-            axes = list(range(len(x.shape)))
-        axes = sorted(node.axis(axis, len(x.shape)) for axis in axes)
-        if function == "mean" and len(x.shape) in (3, 4) and axes == [*range(2, len(x.shape))]:
-            mean = mean_of_planes(node, x)
-            return mean if keepdims else node.reshape(mean, x.shape[:2])
-        return node.emit(Reduce(function, tuple(axes), keepdims), x)
-
-    return handle
-
-
-def argmax(node: OnnxNode) -> Value:
-    """Index of the greatest element."""
-    if node.attribute("select_last_index", 0):
-        node.fail("select_last_index is not supported; the first of equal maxima is taken")
+def tile(node: OnnxNode) -> Value:
+    """Repeated along each axis."""
     x = node.value(0)
-    axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
-    return node.emit(ArgMax(axis, bool(node.attribute("keepdims", 1))), x)
+    repeats = node.integers(1, "repeats")
+    for axis, count in enumerate(repeats):
+        if count < 1:
+            node.fail(f"repeats {repeats}: nothing is left of {x.name}: {x.type}")
+        if count > 1:
+            x = node.emit(Concat(axis), *[x] * count)
+    return x
+
+
+def size(node: OnnxNode) -> Value:
+    """How many elements there are, which is known."""
+    return node.constant(np.asarray(node.value(0).size, np.int64))

@@ -3,9 +3,9 @@
 Every model becomes a graph of these, whatever format it came in. A quantized layer is a chain of
 integer primitives; the other operators run on the CPU.
 
-- `linear` - `Conv2d`, `Dense`, `MatMul`
+- `linear` - `Conv2d`, `ConvTranspose2d`, `Dense`, `MatMul`
 - `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied)
-- `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Cast`, `Unary`
+- `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Compare`, `Where`, `Cast`, `Unary`
 - `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`,
   `Unfold`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...runtime.host.elementwise import FUNCTIONS
+from ...runtime.host.elementwise import COMPARISONS, FUNCTIONS
 from ..graph import DType, GraphError, Op, TensorType
 from .linear import broadcast_shapes
 
@@ -80,6 +80,35 @@ class ShiftRight(Binary):
         if inputs[0].dtype is not DType.INT32:
             raise GraphError(f"ShiftRight takes int32, not {inputs[0]}")
         return super().infer(inputs)
+
+
+@dataclass(frozen=True)
+class Compare(Op):
+    """Whether a and b are "equal", or a is "less" or "less_equal" than b: bool."""
+
+    kernel: ClassVar[str] = "compare"
+    function: str
+
+    def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        a, b = inputs
+        if self.function not in COMPARISONS:
+            raise GraphError(f"no comparison {self.function}; there are {', '.join(COMPARISONS)}")
+        if a.dtype is not b.dtype:
+            raise GraphError(f"Compare takes two tensors of one type, not {a} and {b}")
+        return (TensorType(broadcast_shapes("Compare", a.shape, b.shape), DType.BOOL),)
+
+
+@dataclass(frozen=True)
+class Where(Op):
+    """An element of a where a condition, bool, holds, else of b."""
+
+    kernel: ClassVar[str] = "where"
+
+    def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        condition, a, b = inputs
+        if condition.dtype is not DType.BOOL or a.dtype is not b.dtype:
+            raise GraphError(f"Where takes bool and two of one type, not {condition}, {a}, {b}")
+        return (TensorType(broadcast_shapes("Where", condition.shape, a.shape, b.shape), a.dtype),)
 
 
 @dataclass(frozen=True)

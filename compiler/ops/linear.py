@@ -52,6 +52,42 @@ class Conv2d(Op):
 
 
 @dataclass(frozen=True)
+class ConvTranspose2d(Op):
+    """The transpose of a convolution: x (N, C, H, W) and w (C, O / groups, KH, KW), float32.
+
+    Each pixel of x, times w, is added to a window of the result, `strides` from the next one's. Of
+    that, `pads` (top, left, bottom, right) are cut off; negative ones add zeros.
+    """
+
+    kernel: ClassVar[str] = "conv_transpose2d"
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, w = inputs
+        if x.dtype is not DType.FLOAT32 or w.dtype is not DType.FLOAT32:
+            raise GraphError(f"ConvTranspose2d takes float32, not {x} and {w}")
+        if len(x.shape) != 4 or len(w.shape) != 4:
+            raise GraphError(f"ConvTranspose2d takes tensors of rank 4, not {x} and {w}")
+        n, c, *extents = x.shape
+        if self.groups < 1 or c % self.groups or w.shape[0] != c:
+            raise GraphError(f"ConvTranspose2d of {self.groups} groups cannot take {x} with {w}")
+        whole = [
+            (extent - 1) * stride + (k - 1) * dilation + 1
+            for extent, stride, k, dilation in zip(
+                extents, self.strides, w.shape[2:], self.dilations, strict=True
+            )
+        ]
+        top, left, bottom, right = self.pads
+        out = whole[0] - top - bottom, whole[1] - left - right
+        if min(out) < 1:
+            raise GraphError(f"ConvTranspose2d leaves nothing of {whole} with pads {self.pads}")
+        return (TensorType((n, w.shape[1] * self.groups, *out), DType.FLOAT32),)
+
+
+@dataclass(frozen=True)
 class Dense(Op):
     """x (N, K) times the transpose of w (O, K): (N, O). Types as for Conv2d."""
 

@@ -59,6 +59,42 @@ def conv2d(
     return _narrow(out.reshape(n, o, oh, ow), bound)
 
 
+def conv_transpose2d(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    *,
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    groups: int,
+) -> NDArray[Any]:
+    """Add x (N, C, H, W) times w (C, O / groups, KH, KW) into windows of (N, O, OH, OW).
+
+    `pads` - top, left, bottom, right - are cut off; negative ones add zeros.
+    """
+    n, c, h, wide = x.shape
+    _, o_group, kh, kw = w.shape
+    (sy, sx), (dy, dx) = strides, dilations
+    rows, cols = (h - 1) * sy + (kh - 1) * dy + 1, (wide - 1) * sx + (kw - 1) * dx + 1
+    top, left, bottom, right = pads
+    more = [max(-pad, 0) for pad in pads]
+    whole = np.zeros((n, groups, o_group, rows + more[0] + more[2], cols + more[1] + more[3]),
+                     x.dtype)  # fmt: skip
+    parts = w.reshape(groups, c // groups, o_group, kh, kw)
+    image = x.reshape(n, groups, c // groups, h * wide)
+    for ky in range(kh):
+        for kx in range(kw):
+            part = np.swapaxes(parts[..., ky, kx], 1, 2) @ image
+            y0, x0 = more[0] + ky * dy, more[1] + kx * dx
+            whole[:, :, :, y0 : y0 + (h - 1) * sy + 1 : sy, x0 : x0 + (wide - 1) * sx + 1 : sx] += (
+                part.reshape(n, groups, o_group, h, wide)
+            )
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = whole.shape[3] - max(bottom, 0), whole.shape[4] - max(right, 0)
+    cut = whole[:, :, :, y0:y1, x0:x1]
+    return np.ascontiguousarray(cut).reshape(n, groups * o_group, *cut.shape[3:])
+
+
 def dense(x: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
     """Multiply x (N, K) by the transpose of w (O, K) into (N, O); types as for `conv2d`."""
     bound = _bound(x, w)

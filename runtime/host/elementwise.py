@@ -57,6 +57,24 @@ def shift_right(a: Array, b: Array) -> Array:
     return np.left_shift(shifted, np.maximum(-b, 0)).astype(a.dtype)
 
 
+COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {
+    "equal": np.equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+}
+"""Conditions on two tensors."""
+
+
+def compare(a: Array, b: Array, *, function: str) -> Array:
+    """Return whether one of COMPARISONS holds, bool."""
+    return np.asarray(COMPARISONS[function](a, b))
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Return a where the condition holds, else b."""
+    return np.where(condition, a, b)
+
+
 def cast(x: Array, *, dtype: str) -> Array:
     """Convert; integers keep their low bits, floats lose their fraction."""
     return np.asarray(x).astype(np.dtype(dtype))

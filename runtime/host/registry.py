@@ -13,8 +13,10 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "argmax": reduce.argmax,
     "broadcast": shape.broadcast,
     "cast": elementwise.cast,
+    "compare": elementwise.compare,
     "concat": shape.concat,
     "conv2d": conv.conv2d,
+    "conv_transpose2d": conv.conv_transpose2d,
     "dense": conv.dense,
     "dequantize_linear": quantize.dequantize_linear,
     "divide": elementwise.divide,
@@ -39,6 +41,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "transpose": shape.transpose,
     "unary": elementwise.unary,
     "unfold": shape.unfold,
+    "where": elementwise.where,
 }
 
 
