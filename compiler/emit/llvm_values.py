@@ -338,6 +338,8 @@ class Values:
                 return b.fcmp_unordered("!=", value, _zero(value.type))
             return b.icmp_unsigned("!=", value, _zero(value.type))
         signed = not source.is_unsigned
+        if source is Type.FLOAT64 and to is Type.FLOAT16:
+            return b.fptrunc(_to_odd(b, value), kind)
         if source.is_float and to.is_float:
             return (b.fpext if BYTES[to] > BYTES[source] else b.fptrunc)(value, kind)
         if to.is_float:
@@ -488,6 +490,21 @@ def _quotient(b: Any, x: Any, y: Any, unsigned: bool) -> Any:
     one = b.sub(zero, b.not_(zero))
     quotient = b.sdiv(x, b.select(b.or_(minus, none), one, y))
     return b.select(none, zero, b.select(minus, b.sub(zero, x), quotient))
+
+
+def _to_odd(b: Any, value: Any) -> Any:
+    """Return float64 as float32, whose last bit says whether anything was lost.
+
+    So that another rounding, to float16, is as if there had been one. CPUs have no instruction.
+    """
+    narrow, whole = ir.FloatType(), _like(I32, value)
+    nearest = b.fptrunc(value, _like(narrow, value))
+    back = b.fpext(nearest, value.type)
+    sizes = [b.select(b.fcmp_ordered("<", x, _zero(x.type)), b.fneg(x), x) for x in (back, value)]
+    above = b.zext(b.fcmp_ordered(">", *sizes), whole)
+    lost = b.zext(b.fcmp_unordered("!=", back, value), whole)
+    bits = b.or_(b.sub(b.bitcast(nearest, whole), above), lost)
+    return b.bitcast(bits, _like(narrow, value))
 
 
 def limits_of(count: Expr) -> tuple[int, int]:
