@@ -6,7 +6,7 @@ from functools import reduce as fold_left
 import numpy as np
 
 from ..graph import DType, Value
-from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Unary
+from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Sub, Unary
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from .onnx_node import OnnxNode
 
@@ -102,13 +102,44 @@ def quantize_linear(node: OnnxNode) -> Value:
     """round(x / scale) + zero point, saturated."""
     x, scale, zero_point = _quantization(node, DType.UINT8)
     node.floats(x)
+    if node.attribute("block_size", 0):
+        scale, zero_point = (_by_element(node, x, value) for value in (scale, zero_point))
+        scaled = node.emit(Unary("round"), node.emit(Div(), x, scale))
+        shifted = node.emit(Add(), scaled, node.emit(Cast(x.dtype), zero_point))
+        limits = np.iinfo(zero_point.dtype.numpy)
+        clipped = node.emit(Maximum(), shifted, node.scalar(limits.min, x))
+        clipped = node.emit(Minimum(), clipped, node.scalar(limits.max, x))
+        return node.emit(Cast(zero_point.dtype), clipped)
     return node.emit(QuantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
 
 
 def dequantize_linear(node: OnnxNode) -> Value:
     """(x - zero point) * scale."""
     x, scale, zero_point = _quantization(node, node.value(0).dtype)
+    if node.attribute("block_size", 0):
+        scale, zero_point = (_by_element(node, x, value) for value in (scale, zero_point))
+        parts = [node.emit(Cast(DType.INT32), value) for value in (x, zero_point)]
+        return node.emit(Mul(), node.emit(Cast(scale.dtype), node.emit(Sub(), *parts)), scale)
     return node.emit(DequantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
+
+
+def _output(node: OnnxNode, default: DType) -> DType:
+    """Return the element type that a node is asked to give."""
+    from onnx import helper
+
+    number = int(node.attribute("output_dtype", 0))
+    return DType(str(helper.tensor_dtype_to_np_dtype(number))) if number else default
+
+
+def _by_element(node: OnnxNode, x: Value, parameters: Value) -> Value:
+    """Return scales or zero points of blocks, one for each element."""
+    axis = node.axis(int(node.attribute("axis", 1)), len(x.shape))
+    size, array = int(node.attribute("block_size", 0)), node.builder.constants[parameters]
+    whole = np.repeat(array, size, axis) if len(array.shape) == len(x.shape) else array
+    whole = whole.take(range(min(x.shape[axis], whole.shape[axis])), axis)
+    if whole.shape != x.shape:
+        node.fail(f"blocks of {size} with {parameters.type} do not fit {x.name}: {x.type}")
+    return node.constant(whole)
 
 
 def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
@@ -117,11 +148,9 @@ def _axis(node: OnnxNode, x: Value, scale: Value) -> int:
 
 def _quantization(node: OnnxNode, default: DType) -> tuple[Value, Value, Value]:
     """Return x, scale and zero point, the latter two constants and, of one element, scalars."""
-    if node.attribute("block_size", 0):
-        node.fail("blocked quantization is not supported; per tensor and per channel are")
     x, scale = node.value(0), node.array(1, "scale")
     if node.optional(2) is None:
-        zero_point = np.zeros(scale.shape, default.numpy)
+        zero_point = np.zeros(scale.shape, _output(node, default).numpy)
     else:
         zero_point = node.array(2, "zero point")
     if scale.dtype != np.float32 or (scale <= 0).any() or not np.isfinite(scale).all():

@@ -9,6 +9,7 @@ from . import onnx_elementwise as elementwise
 from . import onnx_linear as linear
 from . import onnx_logic as logic
 from . import onnx_normalize as normalize
+from . import onnx_pool as pool
 from . import onnx_reduce as reduce
 from . import onnx_resize as resize
 from . import onnx_shape as shape
@@ -21,7 +22,7 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
     "And": logic.both,
     "ArgMax": reduce.argument(least=False),
     "ArgMin": reduce.argument(least=True),
-    "AveragePool": linear.average_pool,
+    "AveragePool": pool.average_pool,
     "BatchNormalization": linear.batch_normalization,
     "Cast": elementwise.cast,
     "CastLike": elementwise.cast_like,
@@ -30,6 +31,7 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
     "Clip": elementwise.clip,
     "Concat": shape.concat,
     "Constant": shape.constant,
+    "ConstantOfShape": shape.constant_of_shape,
     "Conv": linear.conv,
     "ConvTranspose": linear.conv_transpose,
     "CumSum": reduce.cumulative,
@@ -47,8 +49,8 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
     "Gather": shape.gather,
     "Gelu": activation.gelu,
     "Gemm": linear.gemm,
-    "GlobalAveragePool": linear.global_average_pool,
-    "GlobalMaxPool": linear.global_max_pool,
+    "GlobalAveragePool": pool.global_average_pool,
+    "GlobalMaxPool": pool.global_max_pool,
     "Greater": logic.compare("less", swapped=True),
     "GreaterOrEqual": logic.compare("less_equal", swapped=True),
     "GroupNormalization": normalize.group_normalization,
@@ -66,10 +68,12 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
     "LessOrEqual": logic.compare("less_equal"),
     "Log": elementwise.unary("log"),
     "LogSoftmax": reduce.softmax(log=True),
+    "LpPool": pool.lp_pool,
+    "GlobalLpPool": pool.global_lp_pool,
     "LpNormalization": normalize.lp_normalization,
     "MatMul": linear.matmul,
     "Max": elementwise.variadic(Maximum()),
-    "MaxPool": linear.max_pool,
+    "MaxPool": pool.max_pool,
     "Mean": elementwise.mean,
     "MeanVarianceNormalization": normalize.mean_variance_normalization,
     "Min": elementwise.variadic(Minimum()),
@@ -85,6 +89,7 @@ OPERATORS: dict[str, Callable[[OnnxNode], Value | list[Value]]] = {
     "Pow": logic.power,
     "QuantizeLinear": elementwise.quantize_linear,
     "RMSNormalization": normalize.rms_normalization,
+    "Range": shape.arange,
     "Reciprocal": elementwise.reciprocal,
     "ReduceL1": reduce.reduction("sum", before=reduce.unary("abs")),
     "ReduceL2": reduce.reduction("sum", before=reduce.square, after=reduce.unary("sqrt")),

@@ -16,6 +16,7 @@ from ..ops.elementwise import Add, Binary, Mul, Unary
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from . import onnx_elementwise as elementwise
 from . import onnx_linear as linear
+from . import onnx_pool as pool
 from . import onnx_reduce as reduce
 from . import onnx_shape as shape
 from .onnx_node import OnnxNode
@@ -26,6 +27,8 @@ Handler = Callable[[OnnxNode], Value | list[Value]]
 def _parameters(node: OnnxNode, scale: int, zero: int, like: Value | None) -> tuple[Value, Value]:
     """Return a scale and a zero point, scalars or one a channel; zero where it is left out."""
     scales = node.array(scale, "scale")
+    if scales.dtype == np.float16:
+        scales = scales.astype(np.float32)
     if node.optional(zero) is not None:
         zeros = node.array(zero, "zero point")
     elif like is not None:
@@ -135,10 +138,10 @@ def concat(node: OnnxNode) -> Value:
 QLINEAR: dict[str, Handler] = {
     "QGemm": gemm,
     "QLinearAdd": binary(Add()),
-    "QLinearAveragePool": of_one(linear.average_pool),
+    "QLinearAveragePool": of_one(pool.average_pool),
     "QLinearConcat": concat,
     "QLinearConv": convolution,
-    "QLinearGlobalAveragePool": of_one(linear.global_average_pool),
+    "QLinearGlobalAveragePool": of_one(pool.global_average_pool),
     "QLinearLeakyRelu": of_one(elementwise.leaky_relu),
     "QLinearMatMul": matrix_product,
     "QLinearMul": binary(Mul()),

@@ -10,8 +10,8 @@ from ..ops.elementwise import Add, Cast, Compare, Mul, Sub, Unary, Where
 from ..ops.linear import MatMul
 from ..ops.reduce import ArgMax, Reduce, Softmax
 from ..ops.shape import Slice, Transpose
-from .onnx_linear import mean_of_planes
 from .onnx_node import OnnxNode
+from .onnx_pool import mean_of_planes
 
 Map = Callable[[OnnxNode, Value], Value]
 """What is done before a reduction, or after it."""

@@ -1,18 +1,20 @@
 """ONNX operators that resample images, in our operators."""
 
 from collections.abc import Callable, Sequence
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import DType, Value
+from ..ops.elementwise import Where
 from ..ops.linear import MatMul
 from ..ops.shape import Gather, Reshape, Transpose
 from .onnx_node import OnnxNode
 
 Reals = NDArray[np.float64]
 
+CROP = "tf_crop_and_resize"
 _NEAREST: dict[str, Callable[[Reals], Reals]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
@@ -25,25 +27,56 @@ _NEAREST: dict[str, Callable[[Reals], Reals]] = {
 def resize(node: OnnxNode) -> Value:
     """Nearest as gathered indices, linear and cubic as a product by a matrix, along each axis."""
     x = node.value(0)
-    if node.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-        node.fail("coordinate_transformation_mode tf_crop_and_resize is not supported")
-    if node.attribute("antialias", 0):
-        node.fail("antialias is not supported")
     rank = len(x.shape)
     axes = [node.axis(int(axis), rank) for axis in node.attribute("axes", range(rank))]
     scales, sizes = _wanted(node, x, axes)
+    cropped = node.attribute("coordinate_transformation_mode", "half_pixel") == CROP
+    regions = _regions(node, axes) if cropped else [(0.0, 1.0)] * len(axes)
     mode = node.attribute("mode", "nearest")
-    for axis, scale, size in zip(axes, scales, sizes, strict=True):
-        if size == x.shape[axis] and scale == 1:
+    outside: list[tuple[int, NDArray[np.bool_]]] = []
+    for axis, scale, size, region in zip(axes, scales, sizes, regions, strict=True):
+        extent = x.shape[axis]
+        if size == extent and scale == 1 and region == (0, 1):
             continue
-        at = _places(node, x.shape[axis], size, scale)
+        at = _cropped(extent, size, region) if cropped else _places(node, extent, size, scale)
+        outside.append((axis, (at < 0) | (at > extent - 1)))
         if mode == "nearest":
             x = _nearest(node, x, axis, at)
         elif mode in ("linear", "cubic"):
-            x = _weighted(node, x, axis, _matrix(node, mode, at, x.shape[axis]))
+            narrower = min(scale, 1.0) if node.attribute("antialias", 0) else 1.0
+            x = _weighted(node, x, axis, _matrix(node, mode, at, extent, narrower))
         else:
             node.fail(f"mode {mode} is not one that ONNX has")
-    return x
+    return _extrapolated(node, x, outside) if cropped else x
+
+
+def _regions(node: OnnxNode, axes: Sequence[int]) -> list[tuple[float, float]]:
+    """Return where a crop begins and ends along each axis, as parts of it."""
+    roi = node.array(1, "region of interest").astype(np.float64).ravel().tolist()
+    if len(roi) != 2 * len(axes):
+        node.fail(f"its region of interest {roi} does not fit {len(axes)} axes")
+    return list(zip(roi[: len(axes)], roi[len(axes) :], strict=True))
+
+
+def _cropped(extent: int, size: int, region: tuple[float, float]) -> Reals:
+    begin, end = region
+    if size == 1:
+        return np.array([0.5 * (begin + end) * (extent - 1)])
+    steps = np.arange(size) * (end - begin) / (size - 1)
+    return (begin + steps) * (extent - 1)
+
+
+def _extrapolated(
+    node: OnnxNode, x: Value, outside: Sequence[tuple[int, NDArray[np.bool_]]]
+) -> Value:
+    """Return x with a number for what lies outside the image along some axis."""
+    if not any(mask.any() for _, mask in outside):
+        return x
+    whole = np.zeros(x.shape, bool)
+    for axis, mask in outside:
+        whole |= mask.reshape([-1 if a == axis else 1 for a in range(len(x.shape))])
+    number = node.scalar(float(node.attribute("extrapolation_value", 0.0)), x)
+    return node.emit(Where(), node.constant(whole), number, x)
 
 
 def upsample(node: OnnxNode) -> Value:
@@ -114,24 +147,28 @@ def _gathered(node: OnnxNode, x: Value, axis: int, at: Reals) -> Value:
     return node.emit(Gather(axis), x, node.constant(numbers))
 
 
-def _matrix(node: OnnxNode, mode: str, at: Reals, extent: int) -> NDArray[np.float32]:
-    """Return (output, input) what each point of the output takes of those of the input."""
+def _matrix(
+    node: OnnxNode, mode: str, at: Reals, extent: int, narrower: float
+) -> NDArray[np.float32]:
+    """Return (output, input) what each point of the output takes of those of the input.
+
+    Against aliasing, as many more points are taken as the output has fewer, `narrower` times.
+    """
     base = np.floor(at)
     fraction = at - base
-    if mode == "linear":
-        offsets, weights = (0, 1), [1 - fraction, fraction]
-    else:
-        offsets = (-1, 0, 1, 2)
-        a = float(node.attribute("cubic_coeff_a", -0.75))
-        weights = [_cubic(np.abs(fraction - offset), a) for offset in offsets]
+    a = float(node.attribute("cubic_coeff_a", -0.75))
+    half = 1 if mode == "linear" else 2
+    reach = ceil(half / narrower)
     matrix = np.zeros((len(at), extent))
     rows = np.arange(len(at))
-    for offset, weight in zip(offsets, weights, strict=True):
+    for offset in range(1 - reach, reach + 1):
+        distance = np.abs(fraction - offset) * narrower
+        weight = np.maximum(1 - distance, 0) if mode == "linear" else _cubic(distance, a)
         place = base + offset
         if node.attribute("exclude_outside", 0):
             weight = np.where((place < 0) | (place >= extent), 0, weight)
         np.add.at(matrix, (rows, np.clip(place, 0, extent - 1).astype(int)), weight)
-    if node.attribute("exclude_outside", 0):
+    if node.attribute("exclude_outside", 0) or narrower < 1:
         matrix /= matrix.sum(axis=1, keepdims=True)
     return matrix.astype(np.float32)
 

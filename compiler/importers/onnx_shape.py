@@ -185,6 +185,23 @@ def shape(node: OnnxNode) -> Value:
     return node.constant(np.asarray(extents, np.int64))
 
 
+def constant_of_shape(node: OnnxNode) -> Value:
+    """One number everywhere in a shape that is known."""
+    from onnx import numpy_helper
+
+    value = node.attribute("value", None)
+    number = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
+    shape = tuple(int(extent) for extent in node.array(0, "shape").ravel())
+    return node.constant(np.full(shape, number.reshape(())))
+
+
+def arange(node: OnnxNode) -> Value:
+    """Numbers from a first one on, so far apart, that are known."""
+    ends = [node.array(index, "range").reshape(()) for index in range(3)]
+    start, limit, step = (float(end) for end in ends)
+    return node.constant(np.arange(start, limit, step).astype(ends[0].dtype))
+
+
 def constant(node: OnnxNode) -> Value:
     """A constant written as an attribute."""
     from onnx import numpy_helper

@@ -95,26 +95,27 @@ def _arrays(items: Sequence[Any]) -> list[NDArray[Any]] | None:
 
 
 def _imported(case: Any, given: Sequence[NDArray[Any]], folder: Path) -> tuple[Graph, Arrays]:
-    """Return a test's graph and inputs; all but the first are constants if some have to be."""
-    try:
-        return _read(case, given, folder, constant=False)
-    except ModelError as error:
-        if len(case.model.graph.input) < 2 or "it has to be a constant" not in str(error):
-            raise
-    return _read(case, given, folder, constant=True)
+    """Return a test's graph and inputs; all but the first, or all, are constants if need be."""
+    for kept in (len(given), 1, 0):
+        try:
+            return _read(case, given, folder, kept)
+        except ModelError as error:
+            if kept == 0 or "it has to be a constant" not in str(error):
+                raise
+    raise AssertionError(case.name)
 
 
 def _read(
-    case: Any, given: Sequence[NDArray[Any]], folder: Path, *, constant: bool
+    case: Any, given: Sequence[NDArray[Any]], folder: Path, kept: int
 ) -> tuple[Graph, Arrays]:
+    """Return a test's graph, of which the first inputs are `kept` as such, and those."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     arrays = dict(zip((item.name for item in model.graph.input), given, strict=True))
-    if constant:
-        for item in list(model.graph.input)[1:]:
-            array = arrays.pop(item.name)
-            model.graph.initializer.append(numpy_helper.from_array(array, item.name))
-            model.graph.input.remove(item)
+    for item in list(model.graph.input)[kept:]:
+        array = arrays.pop(item.name)
+        model.graph.initializer.append(numpy_helper.from_array(array, item.name))
+        model.graph.input.remove(item)
     path = folder / "model.onnx"
     onnx.save(model, path)
     return read(path), arrays

@@ -248,18 +248,14 @@ BAD: dict[str, tuple[Case, str]] = {
         "Conv node conv0: Conv2d of 1 groups cannot take",
     ),
     "three axes": (
-        _save(lambda net, x: net.add("MaxPool", net.add("Unsqueeze", x, net.weight(
-            np.asarray([0]))), kernel_shape=[2, 2, 2])),
+        _save(lambda net, x: net.add("Conv", net.add("Unsqueeze", x, net.weight(
+            np.asarray([0]))), net.weight(np.zeros((4, 2, 2, 2, 2), np.float32)))),
         r"sequences \(N, C, L\) and images",
     ),
     "training": (
         _save(lambda net, x: net.add("BatchNormalization", x, *(net.normal(4) for _ in range(4)),
               outputs=3, training_mode=1)[0]),
         "training mode; export the model for inference",
-    ),
-    "indices of maxima": (
-        _save(lambda net, x: net.add("MaxPool", x, kernel_shape=[2, 2], outputs=2)[1]),
-        "its second output, the indices of the maxima, is not supported",
     ),
     "missing attribute": (
         _save(lambda net, x: net.add("MaxPool", x), check=False), "not a well-formed ONNX model: "
