@@ -35,8 +35,7 @@ tests of operators that are not.
 """
 
 FOOT = """
-Imported too, without tests there, are, those of com.microsoft in quantized networks included:
-{untested}.
+Imported too, but without tests in the package: {untested}.
 
 Not imported, with tests in the package: {missing}.
 """
