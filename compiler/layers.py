@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .graph import Graph, Node
 from .ops.elementwise import Binary, Cast, Unary
-from .ops.linear import Conv2d, Dense, MatMul
+from .ops.linear import Conv2d, ConvTranspose2d, Dense, MatMul
 from .ops.pool import MaxPool2d, SumPool2d
 from .ops.shape import Broadcast, Reshape
 
@@ -33,6 +33,8 @@ def operator_name(node: Node) -> str:
     match node.op:
         case Conv2d():
             return "Conv"
+        case ConvTranspose2d():
+            return "ConvTranspose"
         case Dense():
             return "Gemm"
         case MaxPool2d():
@@ -49,6 +51,8 @@ def macs(node: Node) -> int:
     match node.op:
         case Conv2d():
             return node.output.size * node.inputs[1].size // node.inputs[1].shape[0]
+        case ConvTranspose2d():  # a pixel's channels of one group, times all that they add to
+            return node.inputs[0].size * node.inputs[1].size // node.inputs[1].shape[0]
         case Dense() | MatMul():
             return node.output.size * node.inputs[0].shape[-1]
         case _:

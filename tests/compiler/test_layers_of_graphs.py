@@ -6,7 +6,7 @@ from vtakit.compiler.build import build_module
 from vtakit.compiler.builder import GraphBuilder
 from vtakit.compiler.graph import DType
 from vtakit.compiler.layers import layer_work
-from vtakit.compiler.ops.linear import Conv2d
+from vtakit.compiler.ops.linear import Conv2d, ConvTranspose2d
 from vtakit.isa.config import PRESETS
 
 from .integer_layers import Layers
@@ -24,6 +24,17 @@ def test_layers_have_the_operator_and_the_work_that_the_module_has() -> None:
     assert found == {name: built[name] for name in found}
     assert {kind for kind, _ in found.values()} == {"Conv", "MaxPool", "Gemm"}
     assert found["conv1"] == ("Conv", 2 * 20 * 64 * 5 * 9)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_transposed_convolution_multiplies_every_pixel_by_its_window(groups: int) -> None:
+    builder = GraphBuilder("net")
+    x = builder.input("x", (2, 4, 5, 6), DType.FLOAT32)
+    w = builder.constant(np.zeros((4, 8 // groups, 3, 2), np.float32))
+    op = ConvTranspose2d((2, 1), (1, 0, 0, 0), (1, 1), groups)
+    y = builder.add(op, x, w, layer="up", name="y")
+    (work,) = layer_work(builder.build([y])).values()
+    assert (work.kind, work.macs) == ("ConvTranspose", 2 * 4 * 5 * 6 * 8 // groups * 3 * 2)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
