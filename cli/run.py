@@ -91,6 +91,12 @@ def run(
         int,
         typer.Option(help="Tilings of each layer that the cycle model compares.", min=1),
     ] = 6,
+    on_cpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER", help="A layer that runs on the CPU though VTA could; may be repeated."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Compile an ONNX network, run it on an engine, check every layer, report by layer.
@@ -106,6 +112,7 @@ def run(
         "--memory-latency": memory_latency,
         "--module": module,
         "--wave": wave,
+        "--on-cpu": on_cpu,
     }
     of_whole = {"--precision float32": precision == "float32" or None}
     _check_engine(engine, of_vta, of_whole, {"--threads": threads, "--target": target})
@@ -145,6 +152,7 @@ def run(
                 ),
                 status.update,
                 tries=tries,
+                on_cpu=on_cpu or (),
                 module=module,
             )
         distance = _against_float(model, ran.outputs, arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +30,7 @@ def run_on_vta(
     say: Callable[[str], None],
     *,
     tries: int,
+    on_cpu: Collection[str] = (),
     module: Path | None = None,
 ) -> Ran:
     """Run an integer graph; write the module where that is asked for."""
@@ -49,6 +50,7 @@ def run_on_vta(
         machine,
         keep=True,
         measured=tries,
+        on_cpu=on_cpu,
         progress=lambda layer, done, total: say(f"compiled {layer} ({done}/{total})"),
     )
     compiled_after = perf_counter() - begun

@@ -9,6 +9,7 @@ form and drops what can never be the least, for which it needs only the axes' ex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from math import gcd
 
 from .expr import RANGES, Axis, Binary, BinaryOp, Cast, Const, Expr, Read, Select, Type
 from .walk import rewrite, walk
@@ -352,6 +353,13 @@ def _quotient(part: Affine, divisor: int) -> Affine:
     low, high = rest.limits()
     if low // divisor == high // divisor:
         return quotient + Affine(low // divisor)
+    for factor in sorted({gcd(c, divisor) for _, c in rest.terms} - {1}, reverse=True):
+        multiple, below = _whole(rest, factor)  # (2 a + b) // 6 is a // 3 where b is 0 or 1
+        low, high = below.limits()
+        if low >= 0 and high < factor:
+            parts = multiple.divided(factor)
+            assert parts is not None
+            return quotient + _quotient(parts, divisor // factor)
     return quotient + Affine(0, ((Binary(BinaryOp.DIV, rest.expr(), Const(divisor)), 1),))
 
 

@@ -1,7 +1,8 @@
-"""The way from a graph to a module: fuse, partition, pack, plan, choose schedules, emit."""
+"""The way from a graph to a module: unfold, fuse, partition, pack, plan, choose schedules, emit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -14,13 +15,14 @@ from ..runtime.stream import Stream
 from .cpu.stored import Stored
 from .emit.vta import Place, emit
 from .expr import Tensor
-from .graph import Graph, Node, Value
+from .graph import Graph, GraphError, Node, Value
 from .host import host_program
 from .layers import macs
 from .passes.pack import Halo, Packed, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
 from .passes.sequence import sequence
+from .passes.unfold import unfold
 from .schedule import ScheduleError
 from .vta.layer import Layer
 from .vta.search import Choice, Search
@@ -66,6 +68,8 @@ def build_module(
     *,
     keep: bool = False,
     measured: int = 6,
+    unfolded: bool = True,
+    on_cpu: Collection[str] = (),
     progress: Progress | None = None,
     cpu: Cpu | None = None,
 ) -> Compiled:
@@ -80,13 +84,26 @@ def build_module(
         Give every tensor device memory of its own, so that all can be read back after a run.
     measured : int
         Tilings of each layer that the cycle model tries; 1 takes the best estimate.
+    unfolded : bool
+        Let the host lay windows out as channels, where that saves cycles (`passes.unfold`).
+    on_cpu : collection of str
+        Layers, by name, that run on the CPU though VTA could.
     progress : Progress
         Told after each layer.
     cpu : Cpu
         The host's, by default this one.
+
+    Raises
+    ------
+    GraphError
+        When there is no layer of a name in `on_cpu`.
     """
+    _check_names(graph, on_cpu)
+    graph = unfold(graph, config) if unfolded else graph
     search = Search(config, measured)
-    refused: dict[Value, str] = {}
+    refused = {
+        value: "as asked" for node in graph.nodes if node.layer in on_cpu for value in node.outputs
+    }
     while True:
         placed = sequence(partition(graph, config, refused), graph)
         packed = pack(placed, config)
@@ -96,6 +113,14 @@ def build_module(
             return writer.write(placed, progress or (lambda layer, done, total: None))
         except _Refused as layer:  # it runs on the CPU: what was planned around it changes
             refused[layer.output] = str(layer)
+
+
+def _check_names(graph: Graph, layers: Collection[str]) -> None:
+    known = dict.fromkeys(node.layer for node in graph.nodes)
+    for name in layers:
+        if name not in known:
+            near = get_close_matches(name, known, 3) or list(known)[:3]
+            raise GraphError(f"there is no layer {name}; {graph.name} has {', '.join(near)}, ...")
 
 
 class _Refused(Exception):

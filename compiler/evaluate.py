@@ -33,14 +33,7 @@ from .expr import (
 Array: TypeAlias = NDArray[Any]
 
 DTYPES: dict[Type, np.dtype[Any]] = {
-    Type.INT8: np.dtype(np.int8),
-    Type.UINT8: np.dtype(np.uint8),
-    Type.INT32: np.dtype(np.int32),
-    Type.INT64: np.dtype(np.int64),
-    Type.FLOAT32: np.dtype(np.float32),
-    Type.FLOAT64: np.dtype(np.float64),
-    Type.INDEX: np.dtype(np.int64),
-    Type.BOOL: np.dtype(np.bool_),
+    kind: np.dtype(np.int64 if kind is Type.INDEX else kind.value) for kind in Type
 }
 
 
@@ -121,7 +114,7 @@ def value_of(
     match expr:
         case Const(value) | Real(value):
             return np.full((1,) * _rank(env), value, DTYPES[expr.type])
-        case Binary(BinaryOp.DIV, a, b) if expr.type in (Type.INT32, Type.INT64):
+        case Binary(BinaryOp.DIV, a, b) if expr.type is not Type.INDEX and not expr.type.is_float:
             return _toward_zero(
                 value_of(a, env, array, guarded=guarded), value_of(b, env, array, guarded=guarded)
             )

@@ -22,8 +22,13 @@ class Type(enum.Enum):
 
     INT8 = "int8"
     UINT8 = "uint8"
+    INT16 = "int16"
+    UINT16 = "uint16"
     INT32 = "int32"
+    UINT32 = "uint32"
     INT64 = "int64"
+    UINT64 = "uint64"
+    FLOAT16 = "float16"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
     INDEX = "index"
@@ -32,19 +37,33 @@ class Type(enum.Enum):
     @property
     def is_float(self) -> bool:
         """Whether it has a fraction."""
-        return self in (Type.FLOAT32, Type.FLOAT64)
+        return self in (Type.FLOAT16, Type.FLOAT32, Type.FLOAT64)
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether it has no numbers below zero."""
+        return self in (Type.UINT8, Type.UINT16, Type.UINT32, Type.UINT64, Type.BOOL)
 
     @property
     def is_byte(self) -> bool:
-        """Whether it is an integer of 8 bits, which is only stored, compared and cast."""
+        """Whether it is an integer of 8 bits."""
         return self in (Type.INT8, Type.UINT8)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is only stored, compared and cast: of less than 32 bits."""
+        return self.is_byte or self in (Type.INT16, Type.UINT16, Type.FLOAT16, Type.BOOL)
 
 
 RANGES = {
     Type.INT8: (-(1 << 7), (1 << 7) - 1),
     Type.UINT8: (0, (1 << 8) - 1),
+    Type.INT16: (-(1 << 15), (1 << 15) - 1),
+    Type.UINT16: (0, (1 << 16) - 1),
     Type.INT32: (-(1 << 31), (1 << 31) - 1),
+    Type.UINT32: (0, (1 << 32) - 1),
     Type.INT64: (-(1 << 63), (1 << 63) - 1),
+    Type.UINT64: (0, (1 << 64) - 1),
     Type.BOOL: (0, 1),
 }
 """The least and greatest value of each type of integer."""
@@ -53,8 +72,13 @@ BYTES = {
     Type.INT8: 1,
     Type.UINT8: 1,
     Type.BOOL: 1,
+    Type.INT16: 2,
+    Type.UINT16: 2,
     Type.INT32: 4,
+    Type.UINT32: 4,
     Type.INT64: 8,
+    Type.UINT64: 8,
+    Type.FLOAT16: 2,
     Type.FLOAT32: 4,
     Type.FLOAT64: 8,
 }

@@ -20,11 +20,17 @@ class GraphError(ValueError):
 class DType(enum.Enum):
     """An element type; its value is NumPy's name of it."""
 
+    FLOAT16 = "float16"
     FLOAT32 = "float32"
+    FLOAT64 = "float64"
     INT8 = "int8"
     UINT8 = "uint8"
+    INT16 = "int16"
+    UINT16 = "uint16"
     INT32 = "int32"
+    UINT32 = "uint32"
     INT64 = "int64"
+    UINT64 = "uint64"
     BOOL = "bool"
 
     @property

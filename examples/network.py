@@ -27,6 +27,7 @@ OPSET = 17
 IR_VERSION = 8  # what opset 17 came with: old readers accept the file
 
 Pads = tuple[int, int, int, int]  # top, left, bottom, right: ONNX's order for two axes
+Pair = tuple[int, int]  # rows and columns
 
 
 class NetworkError(ValueError):
@@ -84,7 +85,7 @@ class Network:
         name: str,
         x: Tensor,
         channels: int,
-        kernel: int,
+        kernel: int | Pair,
         *,
         stride: int = 1,
         pads: int | Pads = 0,
@@ -92,14 +93,15 @@ class Network:
         bias: bool = False,
         spread: float = 1.0,
     ) -> Tensor:
-        """Convolve with `channels` square filters; `groups` = channels of `x` is depthwise."""
+        """Convolve with `channels` filters; `groups` = channels of `x` is depthwise."""
         _, depth, height, width = x.shape
         if depth % groups or channels % groups:
             raise NetworkError(f"{name}: {depth} -> {channels} channels do not cut into {groups}")
         top, left, bottom, right = pads if isinstance(pads, tuple) else (pads,) * 4
-        out_height = (height + top + bottom - kernel) // stride + 1
-        out_width = (width + left + right - kernel) // stride + 1
-        shape = (channels, depth // groups, kernel, kernel)
+        rows, cols = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        out_height = (height + top + bottom - rows) // stride + 1
+        out_width = (width + left + right - cols) // stride + 1
+        shape = (channels, depth // groups, rows, cols)
         inputs = [x.name, self._filters(name, shape, x, spread)]
         if bias:
             inputs.append(self._bias(name, channels, spread))
@@ -111,8 +113,50 @@ class Network:
             spread=spread,
             dilations=[1, 1],
             group=groups,
-            kernel_shape=[kernel, kernel],
+            kernel_shape=[rows, cols],
             pads=[top, left, bottom, right],
+            strides=[stride, stride],
+        )
+
+    def conv_transpose(
+        self,
+        name: str,
+        x: Tensor,
+        channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        bias: bool = False,
+    ) -> Tensor:
+        """The transpose of a convolution: each pixel of `x` adds a square of `kernel` pixels.
+
+        Pixels of the result whose rows and columns leave the same rest over `stride` read the same
+        weights; those sum to zero.
+        """
+        _, depth, height, width = x.shape
+        taps = -(-kernel // stride)
+        weights = self._random.standard_normal((depth, channels, kernel, kernel))
+        for row in range(min(stride, kernel)):
+            for col in range(min(stride, kernel)):
+                part = weights[:, :, row::stride, col::stride]
+                part -= part.mean(axis=(0, 2, 3), keepdims=True)
+        weights *= self._random.uniform(0.7, 1.3, (1, channels, 1, 1))
+        weights *= math.sqrt(1 / (depth * taps * taps * x.spread))
+        inputs = [x.name, self._weight(f"{name}.weight", weights)]
+        if bias:
+            inputs.append(self._bias(name, channels, 1.0))
+        size = [(extent - 1) * stride + kernel - 2 * pad for extent in (height, width)]
+        return self._node(
+            "ConvTranspose",
+            name,
+            inputs,
+            (1, channels, *size),
+            spread=1.0,
+            dilations=[1, 1],
+            group=1,
+            kernel_shape=[kernel, kernel],
+            pads=[pad] * 4,
             strides=[stride, stride],
         )
 
@@ -159,6 +203,48 @@ class Network:
         mean, spread = _rectified(x)
         return self._node("Clip", name, [x.name, *bounds], x.shape, mean=mean, spread=spread)
 
+    def leaky_relu(self, name: str, x: Tensor, alpha: float) -> Tensor:
+        """x where it is positive, alpha x elsewhere."""
+        mean, spread = _rectified(x)
+        square = spread + mean**2  # of the positive part, and of the negative one below
+        below, below_square = x.mean - mean, x.spread + x.mean**2 - square
+        mean += alpha * below
+        spread = square + alpha**2 * below_square - mean**2
+        shape = x.shape
+        return self._node("LeakyRelu", name, [x.name], shape, mean=mean, spread=spread, alpha=alpha)
+
+    def tanh(self, name: str, x: Tensor) -> Tensor:
+        """The hyperbolic tangent, of numbers about zero."""
+        points, weights = np.polynomial.hermite_e.hermegauss(32)
+        squares = np.tanh(x.mean + points * math.sqrt(x.spread)) ** 2
+        spread = float((squares * weights).sum() / weights.sum())
+        return self._node("Tanh", name, [x.name], x.shape, spread=spread)
+
+    def concat(self, name: str, *parts: Tensor) -> Tensor:
+        """Channels of several images one after the other."""
+        channels = sum(part.shape[1] for part in parts)
+        mean = sum(part.mean * part.shape[1] for part in parts) / channels
+        squares = sum((part.spread + part.mean**2) * part.shape[1] for part in parts) / channels
+        shape = (1, channels, *parts[0].shape[2:])
+        names = [part.name for part in parts]
+        return self._node("Concat", name, names, shape, mean=mean, spread=squares - mean**2, axis=1)
+
+    def resize_nearest(self, name: str, x: Tensor, scale: int) -> Tensor:
+        """Each pixel repeated `scale` times, down and across, as PyTorch exports it."""
+        scales = self._weight(f"{name}.scales", np.asarray([1, 1, scale, scale], np.float64))
+        shape = (*x.shape[:2], x.shape[2] * scale, x.shape[3] * scale)
+        return self._node(
+            "Resize",
+            name,
+            [x.name, "", scales],
+            shape,
+            mean=x.mean,
+            spread=x.spread,
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )
+
     def add(self, name: str, x: Tensor, y: Tensor) -> Tensor:
         """x + y, elementwise."""
         if x.shape != y.shape:
@@ -166,10 +252,19 @@ class Network:
         mean, spread = x.mean + y.mean, x.spread + y.spread
         return self._node("Add", name, [x.name, y.name], x.shape, mean=mean, spread=spread)
 
-    def max_pool(self, name: str, x: Tensor, kernel: int, *, stride: int, pad: int = 0) -> Tensor:
+    def max_pool(
+        self,
+        name: str,
+        x: Tensor,
+        kernel: int,
+        *,
+        stride: int,
+        pad: int | Pads = 0,
+        ceil: bool = False,
+    ) -> Tensor:
         """The largest of each square window: about one deviation above its mean."""
         mean = x.mean + math.sqrt(x.spread)
-        return self._pool("MaxPool", name, x, kernel, stride, pad, mean, 1.5 * x.spread)
+        return self._pool("MaxPool", name, x, kernel, stride, pad, mean, 1.5 * x.spread, ceil=ceil)
 
     def average_pool(self, name: str, x: Tensor, kernel: int, *, stride: int) -> Tensor:
         """The mean of each square window, without padding."""
@@ -233,11 +328,17 @@ class Network:
         x: Tensor,
         kernel: int,
         stride: int,
-        pad: int,
+        pad: int | Pads,
         mean: float,
         spread: float,
+        *,
+        ceil: bool = False,
     ) -> Tensor:
-        height, width = ((size + 2 * pad - kernel) // stride + 1 for size in x.shape[2:])
+        top, left, bottom, right = pads = pad if isinstance(pad, tuple) else (pad,) * 4
+        height, width = (
+            (size + around - kernel + (stride - 1) * ceil) // stride + 1
+            for size, around in zip(x.shape[2:], (top + bottom, left + right), strict=True)
+        )
         return self._node(
             op,
             name,
@@ -246,8 +347,9 @@ class Network:
             mean=mean,
             spread=spread,
             kernel_shape=[kernel, kernel],
-            pads=[pad] * 4,
+            pads=list(pads),
             strides=[stride, stride],
+            **({"ceil_mode": 1} if ceil else {}),
         )
 
     def _node(
@@ -259,7 +361,7 @@ class Network:
         *,
         mean: float = 0.0,
         spread: float,
-        **attributes: int | float | list[int],
+        **attributes: int | float | str | list[int],
     ) -> Tensor:
         output = f"{name}.output"
         node = helper.make_node(op, inputs, [output], name=name)

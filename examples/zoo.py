@@ -17,16 +17,27 @@ import numpy.typing as npt
 import onnx
 from files import ExampleError, save_arrays, save_model
 from quantize import add_options, chosen_scheme, quantize
-from zoo_mobilenet import mobilenetv2
-from zoo_resnet import resnet8, resnet18
-from zoo_small import lenet5, mlp
+from zoo_images import dcgan, unet, yolo_tiny
+from zoo_mobilenet import ds_cnn, mobilenetv1, mobilenetv1_quarter, mobilenetv2
+from zoo_resnet import resnet8, resnet18, resnet34, resnet50
+from zoo_small import autoencoder, lenet5, mlp, squeezenet
 
 NETWORKS: dict[str, Callable[[int], onnx.ModelProto]] = {
+    "autoencoder": autoencoder,
+    "dcgan": dcgan,
+    "ds-cnn": ds_cnn,
     "lenet5": lenet5,
     "mlp": mlp,
+    "mobilenetv1": mobilenetv1,
+    "mobilenetv1-0.25": mobilenetv1_quarter,
     "mobilenetv2": mobilenetv2,
     "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
     "resnet8": resnet8,
+    "squeezenet": squeezenet,
+    "unet": unet,
+    "yolo-tiny": yolo_tiny,
 }
 
 CALIBRATION_SAMPLES = 8
@@ -49,25 +60,31 @@ def samples(name: str, count: int, seed: int = 0) -> dict[str, npt.NDArray[np.fl
     """Random pictures for the network called `name`: its input's name -> (count, ...).
 
     Each is a sum of noise at several scales, smooth as photographs are (white noise would average
-    out to the same result for every picture), with mean 0 and variance 1.
+    out to the same result for every picture), with mean 0 and variance 1. What has no rows and
+    columns is white: the seeds of generated images are.
     """
     network = build(name).graph.input[0]
     shape = tuple(dim.dim_value for dim in network.type.tensor_type.shape.dim)[1:]
     random = np.random.default_rng([seed, count])
     channels = shape[0] if len(shape) == 3 else 1
-    side = math.isqrt(math.prod(shape) // channels)
-    pictures = _pictures(random, (count, channels, side))
+    side = math.isqrt(math.prod(shape))
+    rows, cols = shape[1:] if len(shape) == 3 else (side, side)
+    if rows * cols == 1 or rows * cols * channels != math.prod(shape):
+        return {network.name: random.standard_normal((count, *shape)).astype(np.float32)}
+    pictures = _pictures(random, (count, channels, rows, cols))
     return {network.name: pictures.reshape(count, *shape)}
 
 
-def _pictures(random: np.random.Generator, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """Noise (N, C, H, H): every octave, from the whole picture to a pixel, weighs the same."""
-    count, channels, side = shape
-    total = np.zeros((count, channels, side, side))
-    for octave in range((side - 1).bit_length() + 1):
-        cells = min(2**octave, side)
-        coarse = random.standard_normal((count, channels, cells, cells))
-        total += _stretch(_stretch(coarse, side, axis=2), side, axis=3)
+def _pictures(
+    random: np.random.Generator, shape: tuple[int, int, int, int]
+) -> npt.NDArray[np.float32]:
+    """Noise (N, C, H, W): every octave, from the whole picture to a pixel, weighs the same."""
+    count, channels, rows, cols = shape
+    total = np.zeros(shape)
+    for octave in range((max(rows, cols) - 1).bit_length() + 1):
+        cells = min(2**octave, rows), min(2**octave, cols)
+        coarse = random.standard_normal((count, channels, *cells))
+        total += _stretch(_stretch(coarse, rows, axis=2), cols, axis=3)
     total -= total.mean(axis=(1, 2, 3), keepdims=True)
     total /= total.std(axis=(1, 2, 3), keepdims=True)
     return total.astype(np.float32)

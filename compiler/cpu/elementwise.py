@@ -116,22 +116,28 @@ def convert(value: Expr, to: Type) -> Expr:
 def arithmetic(op: BinaryOp, a: Expr, b: Expr) -> Expr:
     """Return `a op b`, which of bytes wraps like all else."""
     ordered = op in (BinaryOp.MIN, BinaryOp.MAX)
-    if a.type is Type.BOOL or (a.type.is_byte and not ordered):
-        wide = Binary(op, convert(a, Type.INT32), convert(b, Type.INT32))
-        return cast(wide, a.type)
+    if a.type is Type.BOOL or (a.type.is_narrow and not ordered):
+        wide = Type.FLOAT32 if a.type.is_float else Type.INT32
+        return cast(Binary(op, convert(a, wide), convert(b, wide)), a.type)
     return Binary(op, a, b)
 
 
 def _power(a: Expr, b: Expr, kind: Type) -> Expr:
+    """Return a to the power of b, which may be of another type."""
+    wide = kind if kind.is_float and not kind.is_narrow else Type.FLOAT64
+    raised = call(Function.POW, convert(a, wide), convert(b, wide))
     if kind.is_float:
-        return call(Function.POW, a, b)
-    raised = call(Function.POW, cast(a, Type.FLOAT64), cast(b, Type.FLOAT64))
+        return convert(raised, kind)
     return cast(cast(raised, Type.INT64), kind)
 
 
 def _unary(function: str, x: Expr) -> Expr:
+    if x.type is Type.FLOAT16:
+        return cast(_unary(function, cast(x, Type.FLOAT32)), x.type)
     if not x.type.is_float:
         if function == "abs":
+            if x.type.is_unsigned:
+                return x
             wide = x if x.type is Type.INT64 else convert(x, Type.INT32)
             return cast(maximum(wide, constant(0, wide.type) - wide), x.type)
         if function in ("ceil", "floor", "round"):

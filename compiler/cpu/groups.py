@@ -10,14 +10,14 @@ from ..graph import DType, Graph, Node, Value
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import MaxPool2d, SumPool2d
 from ..ops.qlinear import QLinearAveragePool
-from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose, Unfold
 from .elementwise import ELEMENTWISE
 from .stored import BLOCK, NO_HALO, Halo, Stored, image, is_image
 
 ANCHORS = (Conv2d, Dense, MaxPool2d, SumPool2d, QLinearAveragePool)
 """What works on images in blocks of channels."""
 
-MOVES = (Reshape, Transpose, Broadcast, Slice, Pad, Concat, Gather)
+MOVES = (Reshape, Transpose, Broadcast, Slice, Pad, Concat, Gather, Unfold)
 """What only moves elements, and can give its result in any form."""
 
 SMALL = {DType.INT8: 4, DType.FLOAT32: 1}

@@ -47,8 +47,13 @@ class Kernel:
 
 
 def kernels(group: Group, made: Plan, constants: dict[Value, Array], cpu: Cpu) -> list[Kernel]:
-    """Return what computes a group: first the halo around its result, then the result."""
+    """Return what computes a group: first the halo around its result, then the result.
+
+    Nothing, where the result has no elements.
+    """
     (result,) = group.results
+    if not result.value.size:
+        return []
     operands = Operands(made.before(group), constants)
     out, schedule = _scheduled(group, made, operands, result, cpu)
     operands.out(out, result)

@@ -36,7 +36,7 @@ from ..ops.linear import MatMul
 from ..ops.qlinear import QLinearSoftmax
 from ..ops.reduce import ArgMax, Softmax
 from ..ops.reduce import Reduce as ReduceOp
-from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose, Unfold
 from .images import rounded
 from .operands import Operands, biased
 from .stored import TYPES, Stored
@@ -109,6 +109,8 @@ def plain(node: Node, operands: Operands) -> Compute:
             return computed("out", shape, lambda at: _joined(node, read, at, axis))
         case Gather(axis):
             return computed("out", shape, lambda at: _gathered(node, read, at, axis))
+        case Unfold() as op:
+            return computed("out", shape, lambda at: read(0, _in_window(op, at)))
         case op:
             raise AssertionError(f"{op} has no expression on a CPU")
 
@@ -137,11 +139,11 @@ def _flat(at: At, shape: Sequence[int]) -> Expr:
 
 
 def _unravelled(flat: Expr, shape: Sequence[int]) -> list[Expr]:
-    """Return the indices of the element before which as many lie."""
+    """Return the indices of the element before which as many lie; the first extent is any."""
     at: list[Expr] = []
-    below = prod(shape)
-    for extent in shape:
-        below //= extent
+    below = prod(shape[1:])
+    for axis, extent in enumerate(shape):
+        below = below // extent if axis else below
         at.append(tidy(flat // below % extent if at else flat // below))
     return at
 
@@ -161,6 +163,14 @@ def _padded(node: Node, read: Input, at: At, before: Sequence[int], value: float
         return found
     filling = np.asarray(value).astype(node.output.dtype.numpy).item()
     return select(all_hold(*conditions), found, constant(filling, found.type))
+
+
+def _in_window(op: Unfold, at: At) -> list[Expr]:
+    """Return where the element of an unfolded image is in the image."""
+    n, channel, *place = at
+    c, *offsets = _unravelled(channel, (-1, *op.window))
+    steps = zip(place, op.strides, offsets, op.dilations, strict=True)
+    return [n, c, *(index * stride + offset * apart for index, stride, offset, apart in steps)]
 
 
 def _joined(node: Node, read: Input, at: At, axis: int) -> Expr:
@@ -259,7 +269,9 @@ def _reduction(
 ) -> Compute:
     x = node.inputs[0]
     kind = TYPES[x.dtype]
-    wide = kind if kind.is_float or kind is Type.INT64 else Type.INT64
+    wide = Type.FLOAT32 if kind.is_float else Type.INT64
+    if kind in (Type.FLOAT64, Type.UINT64):
+        wide = kind
     count = prod(x.shape[axis] for axis in axes)
 
     def make(at: At, over: Over) -> Expr:

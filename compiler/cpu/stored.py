@@ -21,14 +21,8 @@ BLOCK = 16
 ZERO = 128
 """What is added to int8 where it is held as uint8."""
 
-TYPES = {
-    DType.FLOAT32: Type.FLOAT32,
-    DType.INT8: Type.INT8,
-    DType.UINT8: Type.UINT8,
-    DType.INT32: Type.INT32,
-    DType.INT64: Type.INT64,
-    DType.BOOL: Type.BOOL,
-}
+TYPES = {dtype: Type(dtype.value) for dtype in DType}
+"""What an element of a value is in expressions."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,9 +36,14 @@ KINDS: dict[Type, Any] = {
     Type.INT8: I8,
     Type.UINT8: I8,
     Type.BOOL: I1,
+    Type.INT16: I16,
+    Type.UINT16: I16,
     Type.INT32: I32,
+    Type.UINT32: I32,
     Type.INT64: I64,
+    Type.UINT64: I64,
     Type.INDEX: I64,
+    Type.FLOAT16: ir.HalfType(),
     Type.FLOAT32: ir.FloatType(),
     Type.FLOAT64: ir.DoubleType(),
 }
@@ -108,10 +113,10 @@ class Values:
                 return self._divided(op, self.index(a), divisor, limits(a)[0] >= 0)
             case Cast(_, operand):
                 value = self.value(operand)
-                narrow = operand.type in (Type.UINT8, Type.BOOL)
                 if value.type == I64:
                     return value
-                return (self.builder.zext if narrow else self.builder.sext)(value, I64)
+                widen = self.builder.zext if operand.type.is_unsigned else self.builder.sext
+                return widen(value, I64)
             case _:
                 return self.total(affine(expr))
 
@@ -346,15 +351,18 @@ class Values:
             if source.is_float:
                 return b.fcmp_unordered("!=", value, _zero(value.type))
             return b.icmp_unsigned("!=", value, _zero(value.type))
-        signed = source not in (Type.UINT8, Type.BOOL)
+        signed = not source.is_unsigned
+        if source is Type.FLOAT64 and to is Type.FLOAT16:
+            return b.fptrunc(_to_odd(b, value), kind)
         if source.is_float and to.is_float:
-            return (b.fpext if to is Type.FLOAT64 else b.fptrunc)(value, kind)
+            return (b.fpext if BYTES[to] > BYTES[source] else b.fptrunc)(value, kind)
         if to.is_float:
             return (b.sitofp if signed else b.uitofp)(value, kind)
         if source.is_float:
-            if to is Type.INT64:
-                return b.fptosi(value, kind)
-            value = b.fptosi(value, _like(I32, value))
+            if to is Type.UINT64:
+                return b.fptoui(value, kind)
+            wide = to in (Type.INT64, Type.UINT32)
+            value = b.fptosi(value, _like(I64 if wide else I32, value))
         width = _bits(value.type)
         if _bits(kind) == width:
             return value
@@ -441,7 +449,7 @@ def binary(b: Any, op: BinaryOp, kind: Type, x: Any, y: Any) -> Any:
     """Return `x op y` of operands of one type; see `expr.Binary`."""
     if kind.is_float:
         return _float_binary(b, op, x, y)
-    unsigned = kind in (Type.UINT8, Type.BOOL)
+    unsigned = kind.is_unsigned
     match op:
         case BinaryOp.ADD:
             return b.add(x, y)
@@ -450,7 +458,7 @@ def binary(b: Any, op: BinaryOp, kind: Type, x: Any, y: Any) -> Any:
         case BinaryOp.MUL:
             return b.mul(x, y)
         case BinaryOp.DIV:
-            return _quotient(b, x, y)
+            return _quotient(b, x, y, unsigned)
         case BinaryOp.AND:
             return b.and_(x, y)
         case BinaryOp.MIN | BinaryOp.MAX:
@@ -484,14 +492,33 @@ def _float_binary(b: Any, op: BinaryOp, x: Any, y: Any) -> Any:
             return b.fcmp_ordered(_COMPARED[op], x, y)
 
 
-def _quotient(b: Any, x: Any, y: Any) -> Any:
+def _quotient(b: Any, x: Any, y: Any, unsigned: bool) -> Any:
     """Return x / y toward zero; by zero 0, and by -1 the negative, which may wrap."""
     zero = _zero(y.type)
+    if unsigned:
+        none = b.icmp_unsigned("==", y, zero)
+        one = b.sub(zero, b.not_(zero))
+        return b.select(none, zero, b.udiv(x, b.select(none, one, y)))
     minus = b.icmp_signed("==", y, b.not_(zero))
     none = b.icmp_signed("==", y, zero)
     one = b.sub(zero, b.not_(zero))
     quotient = b.sdiv(x, b.select(b.or_(minus, none), one, y))
     return b.select(none, zero, b.select(minus, b.sub(zero, x), quotient))
+
+
+def _to_odd(b: Any, value: Any) -> Any:
+    """Return float64 as float32, whose last bit says whether anything was lost.
+
+    So that another rounding, to float16, is as if there had been one. CPUs have no instruction.
+    """
+    narrow, whole = ir.FloatType(), _like(I32, value)
+    nearest = b.fptrunc(value, _like(narrow, value))
+    back = b.fpext(nearest, value.type)
+    sizes = [b.select(b.fcmp_ordered("<", x, _zero(x.type)), b.fneg(x), x) for x in (back, value)]
+    above = b.zext(b.fcmp_ordered(">", *sizes), whole)
+    lost = b.zext(b.fcmp_unordered("!=", back, value), whole)
+    bits = b.or_(b.sub(b.bitcast(nearest, whole), above), lost)
+    return b.bitcast(bits, _like(narrow, value))
 
 
 def limits_of(count: Expr) -> tuple[int, int]:

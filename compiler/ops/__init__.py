@@ -7,7 +7,8 @@ integer primitives; the other operators run on the CPU.
 - `pool` - `MaxPool2d`, `SumPool2d` (averages are sums, multiplied)
 - `elementwise` - `Add` ... `Minimum`, `ShiftRight`, `Cast`, `Unary`
 - `logic` - `Equal`, `Less`, `LessOrEqual`, `Where`
-- `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`
+- `shape` - `Reshape`, `Transpose`, `Concat`, `Pad`, `Slice`, `Gather`, `Broadcast`,
+  `Unfold`
 - `reduce` - `Reduce`, `Softmax`, `ArgMax`
 - `quantize` - `QuantizeLinear`, `DequantizeLinear`
 - `qlinear` - `QLinearAveragePool`, `QLinearSoftmax`

@@ -125,3 +125,28 @@ class Broadcast(Op):
         if broadcast_shapes("Broadcast", x.shape, self.shape) != self.shape:
             raise GraphError(f"cannot broadcast {x} to {self.shape}")
         return (TensorType(self.shape, x.dtype),)
+
+
+@dataclass(frozen=True)
+class Unfold(Op):
+    """The windows of an image x (N, C, H, W) as channels: (N, C * window, OH, OW).
+
+    Channel (c * KH + ky) * KW + kx of pixel (y, x) is pixel (y * stride + ky * dilation, ...) of
+    channel c. So a convolution without pads is one by 1x1 of what this gives.
+    """
+
+    kernel: ClassVar[str] = "unfold"
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+
+    def infer(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        if len(x.shape) != 4:
+            raise GraphError(f"Unfold takes an image of rank 4, not {x}")
+        n, c, *extents = x.shape
+        spans = [d * (k - 1) + 1 for d, k in zip(self.dilations, self.window, strict=True)]
+        if any(e < s for e, s in zip(extents, spans, strict=True)):
+            raise GraphError(f"Unfold's window spans {spans}, more than {x}")
+        out = [(e - s) // t + 1 for e, s, t in zip(extents, spans, self.strides, strict=True)]
+        return (TensorType((n, c * prod(self.window), *out), x.dtype),)

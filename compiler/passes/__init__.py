@@ -12,6 +12,7 @@ From a graph to an integer graph:
 
 From an integer graph to what a module is made of:
 
+- `unfold` - windows of first layers, which have few channels, as channels
 - `fuse` - operators that hand each other accumulators become one group
 - `partition` - which groups run on VTA, which on the CPU, and why
 - `sequence` - an order of the groups that changes device rarely

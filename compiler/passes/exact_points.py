@@ -114,14 +114,16 @@ def _points(
 ) -> tuple[Points, Points]:
     """Return where a result has to be reached, and where one must not be.
 
-    At the ends, too: the first result has to be reached, the one after the last must not be, or
-    those so far beyond, (C,), which a unit of the sum may step over, and which are clipped.
+    At the ends, too: the first result has to be reached, the one after the last must not be; of
+    those that are clipped, others so far beyond, (C,), which a unit of the sum may step over.
     """
     steps = _steps(stairs, least, greatest)
     results = np.arange(stairs.first.shape[1], dtype=np.int64) + stairs.bottom + 1
     ends = np.stack([least, greatest], axis=1)
     lowest, highest = np.hsplit(ends, 2)
-    first, last = np.hsplit(stairs.result(ends) + np.stack([-beyond, beyond], axis=1), 2)
+    found = stairs.result(ends)
+    clipped = np.isin(found, (stairs.bottom, stairs.top)) * beyond[:, None]
+    first, last = np.hsplit(found + clipped * np.array([-1, 1]), 2)
 
     def points(sums: Integers, end: Integers, result: Integers) -> Points:
         sums, bounds = np.where(steps, sums, end), np.where(steps, results, result)

@@ -6,6 +6,7 @@ operators on int32 accumulators, from int8 inputs to one int8 output. Everything
 """
 
 from dataclasses import dataclass
+from math import gcd, lcm
 from typing import TypeAlias
 
 import numpy as np
@@ -77,7 +78,7 @@ class Layer:
     data : Value or None
         The anchor's int8 input: for a dense layer on flattened images, the images.
     weights : int8 (O, C, KH, KW) or None
-        Of a convolution or dense layer.
+        Of a convolution or dense layer; of one in groups, C are the channels of a group.
     casts : tuple of (int8 Value, int32 Value)
         Inputs that go straight into accumulators.
     steps : tuple of Step
@@ -113,6 +114,29 @@ class Layer:
         """The int8 values that it reads, each once."""
         data = (self.data,) if self.data is not None else ()
         return tuple(dict.fromkeys((*data, *(source for source, _ in self.casts))))
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels that are convolved each by itself."""
+        op = self.anchor.op if self.anchor else None
+        return op.groups if isinstance(op, Conv2d) else 1
+
+    def section(self, config: Config) -> tuple[int, int]:
+        """Return how many blocks of outputs sum over how many blocks of inputs.
+
+        Of a convolution in groups, as many blocks as whole groups fill; inside, weights between
+        groups are zero. So a depthwise convolution multiplies diagonal matrices: (1, 1).
+        """
+        assert self.weights is not None
+        assert self.data is not None
+        block, channels = config.block_in, image(self.data)[1]
+        outputs, inputs = len(self.weights) // self.groups, channels // self.groups
+        together = lcm(block // gcd(block, outputs), block // gcd(block, inputs))
+        blocks = -(-channels // block)
+        if blocks % -(-together * inputs // block):  # the last section would be a part of one
+            together = self.groups
+        together = min(together, self.groups)
+        return -(-together * outputs // block), -(-together * inputs // block)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -166,8 +190,9 @@ class Layer:
     def workload(self, config: Config) -> Workload:
         """Return what its tiling depends on."""
         n, channels, rows, cols = image(self.output)
-        depth = image(self.data)[1] if self.weights is not None and self.data else 1
         dense = self.weights is not None
+        out_blocks = -(-channels // config.block_out)
+        section, in_blocks = self.section(config) if dense else (out_blocks, 1)
         tensor = 2 if config.acc_read_ports == 1 else 1
         cycles = sum(tensor if isinstance(step.right, Value) else 1 for step in self.steps)
         if dense:
@@ -176,10 +201,11 @@ class Layer:
             cycles += tensor * self.window[0] * self.window[1] + 2
         return Workload(
             batches=-(-n // config.batch),
-            out_blocks=-(-channels // config.block_out),
+            out_blocks=out_blocks,
             out_rows=rows,
             out_cols=cols,
-            in_blocks=-(-depth // config.block_in),
+            in_blocks=in_blocks,
+            section=section,
             window=self.window,
             strides=self.strides,
             dilations=self.dilations,
@@ -261,8 +287,6 @@ def _anchor(node: Node, graph: Graph) -> tuple[Value, npt.NDArray[np.int8] | Non
     if data in graph.constants:
         raise Unsupported("its input is constant")
     if isinstance(op, Conv2d):
-        if op.groups != 1:
-            raise Unsupported(f"a convolution of {op.groups} groups")
         return data, weights
     source = graph.producer(data)
     if source is not None and isinstance(source.op, Reshape):

@@ -55,6 +55,7 @@ class Expressions:
     `images` are the placeholders of the int8 inputs by value; of the one that the anchor reads,
     `data`, halo included. `added` is a second one of that, where its image is a residual too.
     `weights` and `vectors` are those of constants, `arrays` their packed contents.
+    `grouped` says that output blocks read different inputs of a convolution.
     `first` is the stage that brings the anchor's input on chip, None where that is a plain copy.
     `inside` are the stages in accumulators, in order.
     """
@@ -65,6 +66,7 @@ class Expressions:
     weights: Tensor | None = None
     vectors: list[Tensor] = field(default_factory=list[Tensor])
     arrays: dict[Tensor, Ints] = field(default_factory=dict[Tensor, Ints])
+    grouped: bool = False
     first: Tensor | None = None
     anchor: Tensor | None = None
     depth: tuple[Axis, ...] = ()
@@ -120,7 +122,9 @@ def _dense(
     """Return the accumulators of a convolution or dense layer."""
     if layer.weights is None:
         return None
-    packed = pack_weights(layer.weights, config)
+    out_blocks, in_blocks = section = layer.section(config)
+    packed = pack_weights(layer.weights, layer.groups, section, config)
+    made.grouped = out_blocks < packed.shape[0]
     kept = padded = _input(layer, config, made)
     if _padded(layer):
         kept = made.first = _pad(layer, padded)
@@ -131,15 +135,17 @@ def _dense(
     i = reduce_axis(config.block_in, "i")
     (sy, sx), (dy, dx) = layer.strides, layer.dilations
     made.depth = (c, ky, kx)
-    return compute(
-        "acc",
-        shape,
-        lambda n, o, y, x, b, j: total(
-            cast(kept[n, c, y * sy + ky * dy, x * sx + kx * dx, b, i], Type.INT32)
+
+    def product(n: Expr, o: Expr, y: Expr, x: Expr, b: Expr, j: Expr) -> Expr:
+        first = (o if out_blocks == 1 else o // out_blocks) * in_blocks if made.grouped else 0
+        block = c + first
+        return total(
+            cast(kept[n, block, y * sy + ky * dy, x * sx + kx * dx, b, i], Type.INT32)
             * cast(weights[o, c, ky, kx, j, i], Type.INT32),
             over=(c, ky, kx, i),
-        ),
-    )
+        )
+
+    return compute("acc", shape, product)
 
 
 def _pooling(layer: Layer, config: Config, shape: tuple[int, ...], made: Expressions) -> Tensor:
@@ -260,13 +266,23 @@ def _each(
     return compute(name, shape, body)
 
 
-def pack_weights(weights: npt.NDArray[np.int8], config: Config) -> npt.NDArray[np.int8]:
-    """Return weights (O, C, KH, KW) as tiles (OB, CB, KH, KW, block_out, block_in)."""
+def pack_weights(
+    weights: npt.NDArray[np.int8], groups: int, section: tuple[int, int], config: Config
+) -> npt.NDArray[np.int8]:
+    """Return weights (O, C, KH, KW) as tiles (OB, CB, KH, KW, block_out, block_in).
+
+    Each output block meets CB blocks of inputs, those of its section (`Layer.section`); in them,
+    channels of other groups have zeros.
+    """
     o, c, kh, kw = weights.shape
-    ob, cb = -(-o // config.block_out), -(-c // config.block_in)
-    padded = np.zeros((ob * config.block_out, cb * config.block_in, kh, kw), np.int8)
-    padded[:o, :c] = weights
-    tiles = padded.reshape(ob, config.block_out, cb, config.block_in, kh, kw)
+    out_blocks, in_blocks = section
+    ob = -(-o // config.block_out)
+    packed = np.zeros((ob * config.block_out, in_blocks * config.block_in, kh, kw), np.int8)
+    outputs = np.arange(o, dtype=np.int64)
+    first = outputs // (o // groups) * c
+    first -= outputs // (out_blocks * config.block_out) * in_blocks * config.block_in
+    packed[outputs[:, None], first[:, None] + np.arange(c)] = weights
+    tiles = packed.reshape(ob, config.block_out, in_blocks, config.block_in, kh, kw)
     return np.ascontiguousarray(tiles.transpose(0, 2, 4, 5, 1, 3))
 
 
@@ -358,7 +374,8 @@ def _plan_sum(s: Schedule, made: Expressions, tiling: Tiling, outer: list[Axis])
         s = s.compute_at(inp, out, outer[1])
     else:
         s = s.compute_at(inp, acc, kxo)
-    shared_inputs = tiling.overlap in (Overlap.BUFFERS, Overlap.CHANNELS)
+    shared_inputs = tiling.overlap is Overlap.BUFFERS
+    shared_inputs |= tiling.overlap is Overlap.CHANNELS and not made.grouped
     shared_weights = tiling.overlap in (Overlap.BUFFERS, Overlap.ROWS, Overlap.COLS)
     if shared_inputs:
         s = s.double_buffer(inp)

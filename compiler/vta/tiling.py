@@ -62,6 +62,9 @@ class Workload:
     in_blocks : int
         Input depth in tiles that every output tile sums over; 1 for a pooling, whose output tile
         sees the same tile of the input only.
+    section : int
+        Output blocks that read the same inputs: fewer than `out_blocks` for a convolution in
+        groups.
     window, strides, dilations : tuple of int
         Rows and columns of the window, of its step, and between its elements.
     dense : bool
@@ -80,6 +83,7 @@ class Workload:
     out_rows: int
     out_cols: int
     in_blocks: int
+    section: int
     window: tuple[int, int]
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -92,6 +96,11 @@ class Workload:
     def pooled(self) -> bool:
         """Whether windows of a lone input are reduced in ACC."""
         return not self.dense and self.residuals == 0
+
+    @property
+    def grouped(self) -> bool:
+        """Whether output blocks read different inputs of a convolution."""
+        return self.dense and self.section < self.out_blocks
 
     @property
     def gemm_cycles(self) -> int:
@@ -194,7 +203,7 @@ def candidates(work: Workload, config: Config) -> Candidates:
 def buffer_use(work: Workload, columns: Columns) -> dict[str, Ints]:
     """Return the tiles that each tiling occupies in the INP, WGT and ACC buffers."""
     copies = np.where(columns["overlap"] == _index(Overlap.NONE), 1, 2)
-    in_tiles = _in_rows(work, columns) * _in_cols(work, columns) * columns["depth"]
+    in_tiles = _in_rows(work, columns) * _in_cols(work, columns) * _in_depth(work, columns)
     out_tiles = columns["blocks"] * columns["rows"] * columns["cols"]
     acc = out_tiles * max(1 + work.residuals if work.dense else work.residuals, 1)
     if work.pooled:
@@ -229,7 +238,7 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     outputs = work.batches * work.out_blocks * work.out_rows * work.out_cols
     tile = columns["blocks"] * columns["rows"] * columns["cols"]
     overlap = columns["overlap"]
-    inp_rows = columns["depth"] * _in_rows(work, columns)
+    inp_rows = _in_depth(work, columns) * _in_rows(work, columns)
     inp_step = inp_rows * (_in_cols(work, columns) * inp_words + _BURST_CYCLES)
 
     compute = work.gemm_cycles + outputs * (work.tile_cycles + work.residuals * out_words)
@@ -251,7 +260,8 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     wgt_step = wgt_step * columns["window_rows"] * columns["window_cols"]
     by_channels = overlap == _index(Overlap.CHANNELS)
     by_space = (overlap == _index(Overlap.ROWS)) | (overlap == _index(Overlap.COLS))
-    inp_loads = np.where(by_channels, _count_pairs(blocks) * space, tiles)
+    shared = by_channels & (not work.grouped)
+    inp_loads = np.where(shared, _count_pairs(blocks) * space, tiles)
     wgt_loads = np.where(by_space, blocks * _count_pairs(space), tiles)
     inp_loads = np.where(columns["keep"] == _keep(Keep.INPUTS), space, inp_loads)
     wgt_loads = np.where(columns["keep"] == _keep(Keep.WEIGHTS), blocks * work.batches, wgt_loads)
@@ -284,8 +294,17 @@ def _valid(work: Workload, columns: Columns) -> npt.NDArray[np.bool_]:
     weights = whole & outer & (overlap != _index(Overlap.CHANNELS))
     inputs = whole & ~outer & (overlap != _index(Overlap.ROWS)) & (overlap != _index(Overlap.COLS))
     valid &= (keep != _keep(Keep.WEIGHTS)) | weights
-    valid &= (keep != _keep(Keep.INPUTS)) | inputs
+    valid &= (keep != _keep(Keep.INPUTS)) | (inputs & (not work.grouped))
+    if work.grouped and work.section > 1:  # no tile reaches from one section into another
+        valid &= work.section % columns["blocks"] == 0
     return valid & (outer | ((rows * cols > 1) & (blocks > 1)))
+
+
+def _in_depth(work: Workload, columns: Columns) -> Ints:
+    """Return how many blocks of inputs a step of the sum reads."""
+    if not work.grouped:
+        return columns["depth"]
+    return columns["depth"] * -(-columns["blocks"] // work.section)
 
 
 def _in_rows(work: Workload, columns: Columns) -> Ints:

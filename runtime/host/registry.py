@@ -41,6 +41,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sum_pool2d": pool.sum_pool2d,
     "transpose": shape.transpose,
     "unary": elementwise.unary,
+    "unfold": shape.unfold,
     "where": logic.where,
 }
 

@@ -47,3 +47,15 @@ def gather(x: NDArray[Any], indices: NDArray[Any], *, axis: int) -> NDArray[Any]
 def broadcast(x: NDArray[Any], *, shape: Sequence[int]) -> NDArray[Any]:
     """Repeat x along axes of extent 1, and along new ones in front, to `shape`."""
     return np.ascontiguousarray(np.broadcast_to(x, shape))
+
+
+def unfold(
+    x: NDArray[Any], *, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> NDArray[Any]:
+    """Return the windows of x (N, C, H, W) as channels, (N, C * KH * KW, OH, OW)."""
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, window, strict=True)]
+    views = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(2, 3))
+    (sy, sx), (dy, dx) = strides, dilations
+    parts = views[:, :, ::sy, ::sx, ::dy, ::dx].transpose(0, 1, 4, 5, 2, 3)
+    n, c, kh, kw, rows, cols = parts.shape
+    return np.ascontiguousarray(parts).reshape(n, c * kh * kw, rows, cols)

@@ -95,8 +95,12 @@ def weights(*shape: int, fill: float = 0.5) -> Any:
 
 RELU = node("Relu", "x")
 MODELS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
-    "float16": ([RELU], {"kind": "FLOAT16"}, "x is of type float16, which is not supported; float"),
-    "float64": ([RELU], {"kind": "DOUBLE"}, "convert the model to float32"),
+    "bfloat16": (
+        [RELU],
+        {"kind": "BFLOAT16"},
+        "x is of type bfloat16, which is not supported; flo",
+    ),
+    "complex": ([RELU], {"kind": "COMPLEX64"}, "convert the model to float32"),
     "strings": ([node("Identity", "x")], {"kind": "STRING"}, "x is of type string, which is not"),
     "open batch": (
         [RELU],

@@ -83,11 +83,18 @@ def _conv(
     most.append(min(5, (cols + left + right - 1) // dilation + 1))
     kernel = tuple(draw(st.integers(1, limit)) for limit in most)
     strides = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-    shape = (draw(st.integers(1, most_channels)), x.shape[1], *kernel)
+    channels, groups = _groups(draw, x.shape[1], draw(st.integers(1, most_channels)))
+    shape = (channels, x.shape[1] // groups, *kernel)
     weights = builder.constant(_weights(random, shape), f"{layer}_w")
-    op = Conv2d(strides, (top, left, bottom, right), (dilation, dilation))
+    op = Conv2d(strides, (top, left, bottom, right), (dilation, dilation), groups)
     y = builder.add(op, x, weights, layer=layer)
     return _activation(draw, builder, _bias(builder, random, y, layer, 4), layer)
+
+
+def _groups(draw: st.DrawFn, inputs: int, outputs: int) -> tuple[int, int]:
+    """Draw how many groups a convolution has, mostly one; return its outputs and them."""
+    groups = draw(st.sampled_from([1, 1, *(n for n in range(1, inputs + 1) if inputs % n == 0)]))
+    return -(-outputs // groups) * groups, groups
 
 
 def _residual(
@@ -169,8 +176,16 @@ def _integer_layer(draw: st.DrawFn, layers: Layers, x: Value, zero: int, channel
     if kind == "conv":
         pads = _pads(draw, 3)
         kernel = _window(draw, x, pads, dilations, 5)
+        channels, groups = _groups(draw, x.shape[1], channels)
         return layers.conv(
-            x, channels, kernel, strides=strides, pads=pads, dilations=dilations, pad_value=zero
+            x,
+            channels,
+            kernel,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            groups=groups,
+            pad_value=zero,
         )
     if kind == "wide":
         pads = _pads(draw, 17)

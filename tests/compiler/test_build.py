@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vtakit.compiler.build import build_module
 from vtakit.compiler.graph import DType, Graph, Value
 from vtakit.compiler.ops.elementwise import Add, Cast, Maximum, Minimum, Mul, ShiftRight
-from vtakit.compiler.ops.linear import Conv2d, Dense
+from vtakit.compiler.ops.linear import Dense
 from vtakit.compiler.ops.pool import SumPool2d
 from vtakit.compiler.ops.shape import Reshape
 from vtakit.compiler.reference import outputs
@@ -219,11 +219,9 @@ assert not {"onnx", "vtakit.compiler"} & set(sys.modules), "a module needs no co
 def mixed(layers: Layers) -> tuple[Value, ...]:
     """Return a network of halos, views, several readers and a layer on the CPU in the middle."""
     x = layers.conv(layers.input(2, 5, 8, 8), 8, pads=AROUND, pad_value=4)
-    acc = layers.builder.add(
-        Conv2d((1, 1), AROUND, groups=2), x, layers.weights(8, 4, 3, 3), layer="grouped"
-    )
-    grouped = layers.narrow(acc, 9, "grouped")
-    y = layers.conv(grouped, 8, pads=AROUND, pad_value=-9, add=x)
+    least = layers.constant(-100, np.int8)
+    int8 = layers.builder.add(Maximum(), x, least, layer="int8")
+    y = layers.conv(int8, 8, pads=AROUND, pad_value=-9, add=x)
     return layers.dense(layers.max_pool(y, (2, 2), (2, 2)), 5), layers.average_pool(y, (8, 8))
 
 
@@ -232,7 +230,7 @@ def test_a_module_saved_and_loaded_elsewhere_runs_many_times(
     config: Config, tmp_path: Path
 ) -> None:
     graph = graph_of(mixed)
-    module = build_module(graph, config, measured=1).module
+    module = build_module(graph, config, measured=1, unfolded=False).module
     module.save(tmp_path / "m.vta")
     samples = [sample(graph, seed) for seed in range(4)]
     stacked: dict[str, Any] = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
@@ -252,7 +250,7 @@ def test_a_module_saved_and_loaded_elsewhere_runs_many_times(
 def test_a_module_saved_twice_is_one_file_and_one_graph_gives_one_module(tmp_path: Path) -> None:
     graph = graph_of(mixed)
     for name in ("a", "b"):
-        build_module(graph, TINY, measured=2).module.save(tmp_path / name)
+        build_module(graph, TINY, measured=2, unfolded=False).module.save(tmp_path / name)
     Module.load(tmp_path / "a").save(tmp_path / "c")
     contents = {(tmp_path / name).read_bytes() for name in "abc"}
     assert len(contents) == 1
@@ -269,8 +267,8 @@ def test_memory_that_serves_again_gives_the_same_outputs_in_every_run(
     graph: Graph, name: str
 ) -> None:
     config = PRESETS[name]
-    module = build_module(graph, config, keep=False, measured=1).module
-    kept = build_module(graph, config, keep=True, measured=1).module
+    module = build_module(graph, config, keep=False, measured=1, unfolded=False).module
+    kept = build_module(graph, config, keep=True, measured=1, unfolded=False).module
     assert module.arena_bytes <= kept.arena_bytes
     with open_device("functional", config) as device, Session(module, device) as session:
         for seed in range(3):
@@ -286,7 +284,7 @@ def test_a_long_chain_with_halos_keeps_them_while_memory_serves_again() -> None:
     for zero in (0, 0, 5, 0, 7, 0):
         x = layers.conv(x, 16, pads=AROUND if zero else NO_PADS, pad_value=zero)
     graph = layers.build(x)
-    module = build_module(graph, DEFAULT, measured=1).module
+    module = build_module(graph, DEFAULT, measured=1, unfolded=False).module
     with open_device("functional", DEFAULT) as device, Session(module, device) as session:
         for seed in range(2):
             inputs = sample(graph, seed)
@@ -300,13 +298,15 @@ def test_a_long_chain_with_halos_keeps_them_while_memory_serves_again() -> None:
 def test_layers_are_told_in_the_order_in_which_they_run_with_their_work() -> None:
     told: list[tuple[str, int, int]] = []
     graph = graph_of(mixed)
-    compiled = build_module(graph, DEFAULT, measured=1, progress=lambda *words: told.append(words))
+    compiled = build_module(
+        graph, DEFAULT, measured=1, unfolded=False, progress=lambda *words: told.append(words)
+    )
     names = [layer.name for layer in compiled.layers if layer.device == "vta"]
     assert told == [(name, i + 1, len(names)) for i, name in enumerate(names)]
     macs = {layer.name: layer.macs for layer in compiled.layers}
     assert macs["conv1"] == 2 * 8 * 8 * 8 * 5 * 9
-    assert macs["grouped"] == 2 * 8 * 8 * 8 * 4 * 9
-    assert [layer.device for layer in compiled.layers if layer.name == "grouped"] == ["cpu"]
+    assert macs["int8"] == 0
+    assert [layer.device for layer in compiled.layers if layer.name == "int8"] == ["cpu"]
     streams = [step for step in compiled.module.steps if isinstance(step, DeviceStep)]
     assert len(streams) == 2, "before and after the layer on the CPU"
 
@@ -315,7 +315,7 @@ def test_what_is_no_layer_at_all_passes_from_input_to_output() -> None:
     layers = Layers()
     x = layers.input(2, 6, 1, 1)
     graph = layers.build(layers.flat(x))
-    assert run(build_module(graph, DEFAULT, keep=True)).equal
+    assert run(build_module(graph, DEFAULT, keep=True, unfolded=False)).equal
 
 
 @pytest.mark.parametrize("error", [TilingError("no room"), ScheduleError("no instruction")])
@@ -334,7 +334,7 @@ def test_a_layer_for_which_no_tiling_works_out_runs_on_the_cpu(
     x = layers.conv(layers.input(1, 5, 8, 8), 4)
     x = layers.max_pool(layers.conv(x, 4, pads=AROUND, pad_value=5), (2, 2))
     graph = layers.build(layers.conv(x, 4))
-    compiled = build_module(graph, DEFAULT, keep=True, measured=1)
+    compiled = build_module(graph, DEFAULT, keep=True, measured=1, unfolded=False)
     assert devices(compiled) == ["vta", "cpu", "cpu", "vta"]
     assert [layer.reason for layer in compiled.layers] == ["", str(error), str(error), ""]
     check = run(compiled)

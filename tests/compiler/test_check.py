@@ -34,7 +34,7 @@ def compiled() -> Compiled:
     second = layers.conv(first, 9)
     branch = layers.max_pool(first, (2, 2), (2, 2))
     graph = layers.build(layers.dense(second, 7), branch)
-    return build_module(graph, DEFAULT, keep=True, measured=1)
+    return build_module(graph, DEFAULT, keep=True, measured=1, unfolded=False)
 
 
 def corrupted(compiled: Compiled, number: int) -> Compiled:
@@ -100,7 +100,7 @@ def logarithm() -> Graph:
 
 
 def test_the_same_infinities_are_equal_and_others_are_not() -> None:
-    compiled = build_module(logarithm(), DEFAULT, keep=True, measured=1)
+    compiled = build_module(logarithm(), DEFAULT, keep=True, measured=1, unfolded=False)
     inputs = sample(compiled.graph)
     with open_device("functional", DEFAULT) as device, Session(compiled.module, device) as session:
         report = session.run(inputs)

@@ -67,6 +67,19 @@ def test_a_staircase_is_its_function_for_every_sum(
     np.testing.assert_array_equal(stairs.result(sums), expected)
 
 
+def test_a_chain_is_the_staircase_at_an_end_that_is_not_clipped() -> None:
+    scale = np.asarray([4.02478266])
+    stairs = staircase(
+        lambda sums: rounded(sums, scale, 0, -128), np.array([-1]), np.array([29]), -128, 127
+    )
+    searched = exact(stairs, scale)
+    assert searched is not None
+    cascade, differing = searched
+    assert differing == 0
+    sums = np.arange(-1, 30)[None]
+    np.testing.assert_array_equal(cascade.result(sums), rounded(sums, scale, 0, -128))
+
+
 @settings(max_examples=25, deadline=None)
 @given(layers(), st.integers(0, 999))
 def test_a_chain_is_the_staircase_of_float32_at_all_its_steps(

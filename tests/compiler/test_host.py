@@ -41,6 +41,16 @@ def grouped(layers: Layers, op: Conv2d, x: Value, channels: int) -> Value:
     return layers.requantize(acc, layer, 70.0**2 * 3 * x.shape[1] / op.groups)
 
 
+def names(graph: Graph) -> set[str]:
+    """Return the layers made by `grouped`, which are kept on the CPU."""
+    return {node.layer for node in graph.nodes if node.layer.startswith("grouped")}
+
+
+def built(graph: Graph, config: Config = DEFAULT) -> Compiled:
+    """Compile a graph with what `grouped` made on the CPU."""
+    return build_module(graph, config, keep=True, measured=1, unfolded=False, on_cpu=names(graph))
+
+
 def joined(layers: Layers, *parts: Value) -> Value:
     return layers.builder.add(Concat(1), *parts, layer=layers.name("concat"))
 
@@ -73,7 +83,7 @@ def test_depthwise_layers_between_layers_on_vta_read_and_write_tiles() -> None:
         x = layers.conv(depthwise(layers, x, zero), 24, (1, 1))
     x = layers.conv(joined(layers, x, depthwise(layers, x)), 9, pads=(1, 1, 1, 1), pad_value=5)
     x = layers.conv(through_floats(layers, x), 20)
-    compiled = build_module(layers.build(x), DEFAULT, keep=True, measured=1)
+    compiled = built(layers.build(x))
     places = [device for device, _ in groupby(compiled.layers, lambda layer: layer.device)]
     assert places == ["vta", *["cpu", "vta"] * 5]
     assert copies(compiled) == ENDS
@@ -86,7 +96,7 @@ def test_floats_at_both_ends_are_no_copies() -> None:
     x = layers.input(1, 3, 8, 8, dtype=DType.FLOAT32)
     x = layers.builder.add(QuantizeLinear(), x, scale, zero, layer="in")
     x = layers.builder.add(DequantizeLinear(), layers.conv(x, 7), scale, zero, layer="out")
-    compiled = build_module(layers.build(x), DEFAULT, keep=True, measured=1)
+    compiled = built(layers.build(x))
     assert copies(compiled) == []
     assert run(compiled).equal
 
@@ -95,7 +105,7 @@ def test_dot_products_on_the_cpu_have_their_operands_copied_without_sign() -> No
     layers = Layers()
     x = layers.conv(layers.input(1, 5, 8, 8), 32)
     x = grouped(layers, Conv2d((1, 1), (1, 1, 1, 1), groups=2), x, 32)
-    compiled = build_module(layers.build(layers.conv(x, 9)), DEFAULT, keep=True, measured=1)
+    compiled = built(layers.build(layers.conv(x, 9)))
     assert copies(compiled) == [ENDS[0], (TILES, BLOCKS), ENDS[1]]
     assert run(compiled).equal
 
@@ -106,7 +116,7 @@ def test_a_halo_that_readers_want_of_different_values_is_copied_for_the_cpu() ->
     graph = layers.build(
         layers.conv(x, 9, pads=(1, 1, 1, 1), pad_value=7), layers.conv(depthwise(layers, x, 2), 9)
     )
-    compiled = build_module(graph, DEFAULT, keep=True, measured=1)
+    compiled = built(graph)
     assert copies(compiled) == [ENDS[0], (TILES, BLOCKS), ENDS[1], ENDS[1]]
     assert run(compiled).equal
 
@@ -116,7 +126,7 @@ def test_what_vta_reads_after_rounded_floats_is_held_against_what_it_read() -> N
     x = layers.conv(layers.input(1, 16, 24, 24), 32)
     for _ in range(3):
         x = layers.conv(through_floats(layers, x, "sigmoid"), 32)
-    compiled = build_module(layers.build(x), DEFAULT, keep=True, measured=1)
+    compiled = built(layers.build(x))
     check = run(compiled)
     assert check.equal
     assert check.max_abs_difference <= 1
@@ -175,10 +185,10 @@ def any_network(data: st.DataObject) -> Graph:
 @settings(max_examples=12, deadline=None)
 def test_networks_on_both_give_what_the_reference_gives(name: str, data: st.DataObject) -> None:
     graph, config = any_network(data), CONFIGS[name]
-    check = run(build_module(graph, config, keep=True, measured=1))
+    check = run(built(graph, config))
     assert check.equal, (check, str(graph))
     assert check.max_abs_difference == 0
-    module = build_module(graph, config, measured=1).module
+    module = build_module(graph, config, measured=1, unfolded=False, on_cpu=names(graph)).module
     threads = data.draw(st.sampled_from([1, 2]))
     with open_device("functional", config) as device, Session(module, device, threads) as session:
         for seed in range(2):

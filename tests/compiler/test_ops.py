@@ -27,7 +27,16 @@ from vtakit.compiler.ops.logic import Comparison, Less, Where
 from vtakit.compiler.ops.pool import MaxPool2d, SumPool2d
 from vtakit.compiler.ops.quantize import DequantizeLinear, QuantizeLinear
 from vtakit.compiler.ops.reduce import ArgMax, Reduce, Softmax
-from vtakit.compiler.ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
+from vtakit.compiler.ops.shape import (
+    Broadcast,
+    Concat,
+    Gather,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+    Unfold,
+)
 from vtakit.compiler.reference import outputs
 from vtakit.runtime.host import registry
 
@@ -318,6 +327,8 @@ WRONG: list[tuple[Op, list[TensorType], str]] = [
     (Slice((0,), (4,), (1,)), [TensorType((3,), INT8)], "cannot take 0 to 3"),
     (Gather(0), [IMAGE, IMAGE], "cannot gather"),
     (Broadcast((2,)), [TensorType((3,), INT8)], "cannot broadcast"),
+    (Unfold((3, 3), (1, 1), (1, 4)), [IMAGE], r"spans \[3, 9\], more than"),
+    (Unfold((1, 1), (1, 1), (1, 1)), [TensorType((2, 4), INT8)], "rank 4"),
     (Reduce("median", (0,), True), [IMAGE], "no reduction median"),
     (Reduce("mean", (4,), True), [IMAGE], "along axes"),
     (Softmax(1), [IMAGE], "takes float32"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from vtakit.compiler.build import build_module
-from vtakit.compiler.graph import DType, Graph, Value
+from vtakit.compiler.graph import DType, Graph, GraphError, Value
 from vtakit.compiler.ops.elementwise import Add, Cast, Maximum, ShiftRight
 from vtakit.compiler.ops.linear import Conv2d
 from vtakit.compiler.ops.pool import SumPool2d
@@ -25,13 +25,6 @@ def on_cpu(graph: Graph, config: Config = DEFAULT) -> list[Placed]:
 
 def wide(layers: Layers, x: Value) -> Value:
     return layers.builder.add(Cast(DType.INT32), x, layer="wide")
-
-
-def grouped(layers: Layers) -> Value:
-    acc = layers.builder.add(
-        Conv2d(groups=2), layers.input(1, 4, 6, 6), layers.weights(4, 2, 3, 3), layer="conv"
-    )
-    return layers.narrow(acc, 9, "conv")
 
 
 def weights_that_are_computed(layers: Layers) -> Value:
@@ -103,7 +96,6 @@ def accumulators_of_two(layers: Layers) -> Value:
 
 
 REASONS: dict[Callable[[Layers], Value], str] = {
-    grouped: "a convolution of 2 groups",
     weights_that_are_computed: "its weights are not constant",
     constant_image: "its input is constant",
     floats: "it gives float32; VTA stores one int8 tensor",
@@ -129,7 +121,7 @@ def test_what_vta_cannot_do_runs_on_the_cpu_and_says_why(
     graph = layers.build(make(layers))
     (item,) = on_cpu(graph)
     assert item.reason == reason
-    compiled = build_module(graph, DEFAULT, keep=True, measured=1)
+    compiled = build_module(graph, DEFAULT, keep=True, measured=1, unfolded=False)
     assert [(layer.device, layer.reason) for layer in compiled.layers] == [("cpu", reason)]
     assert run(compiled).equal
 
@@ -143,7 +135,7 @@ def test_a_window_that_fits_no_buffer_names_the_buffer_and_by_how_much() -> None
         "a larger acc_buffer_bytes would do"
     )
     assert on_cpu(graph) == []
-    compiled = build_module(graph, TINY, keep=True, measured=1)
+    compiled = build_module(graph, TINY, keep=True, measured=1, unfolded=False)
     assert run(compiled).equal
 
 
@@ -155,7 +147,7 @@ def test_readers_that_want_different_pads_around_one_tensor_do_not_both_run_on_v
     (item,) = on_cpu(graph)
     assert item.group.layer == "conv4"
     assert item.reason == (f"it wants {x.name} surrounded by -8, and another layer by 3")
-    assert run(build_module(graph, DEFAULT, keep=True, measured=1)).equal
+    assert run(build_module(graph, DEFAULT, keep=True, measured=1, unfolded=False)).equal
 
 
 def test_a_refused_layer_runs_on_the_cpu_for_the_reason_given() -> None:
@@ -205,3 +197,23 @@ def test_a_flattening_that_others_read_stays() -> None:
     placed = partition(layers.build(layers.dense(flat, 7), flat), DEFAULT)
     kinds: list[Any] = [item.layer.kind if item.layer else None for item in placed]
     assert sorted(map(str, kinds)) == ["Conv", "Gemm", "None"]
+
+
+def test_a_layer_runs_on_the_cpu_where_that_is_asked_for() -> None:
+    layers = Layers()
+    graph = layers.build(layers.conv(layers.conv(layers.input(1, 16, 8, 8), 16), 16))
+    compiled = build_module(graph, DEFAULT, keep=True, measured=1, on_cpu=["conv2"])
+    assert [(layer.device, layer.reason) for layer in compiled.layers] == [
+        ("vta", ""),
+        ("cpu", "as asked"),
+    ]
+    assert run(compiled).equal
+
+
+def test_a_layer_that_there_is_not_cannot_be_asked_for() -> None:
+    layers = Layers()
+    graph = layers.build(layers.conv(layers.conv(layers.input(1, 16, 8, 8), 16), 16))
+    with pytest.raises(
+        GraphError, match=r"^there is no layer conv3; layers has conv2, conv1, \.\.\.$"
+    ):
+        build_module(graph, DEFAULT, on_cpu=["conv3"])

@@ -63,7 +63,8 @@ def test_float_networks_quantized_here_equal_the_integer_reference(
     graph = quantize(source, random_samples(source, 2, 0))
     engine = data.draw(ENGINES)
     note(f"{engine} {config}\n{graph}")
-    compiled = build_module(graph, config, keep=True, measured=1)
+    unfolded = data.draw(st.booleans(), label="unfolded")
+    compiled = build_module(graph, config, keep=True, measured=1, unfolded=unfolded)
     assert_products_on_vta(source, compiled)
     inputs = random_samples(graph, 1, 7)[0]
     with open_device(engine, config) as device, Session(compiled.module, device) as session:

@@ -96,7 +96,7 @@ def test_with_one_to_measure_the_estimate_decides(counted: Counted) -> None:
 def test_the_cycles_of_a_choice_are_those_of_a_network_of_this_layer() -> None:
     layers = Layers()
     graph = layers.build(layers.conv(layers.input(1, 20, 9, 9), 40, pads=(1, 1, 1, 1)))
-    compiled = build_module(graph, DEFAULT, measured=2)
+    compiled = build_module(graph, DEFAULT, measured=2, unfolded=False)
     (info,) = compiled.layers
     assert info.choice is not None
     assert info.choice.cycles is not None

@@ -37,6 +37,10 @@ GRAPHS = {
     "zero point": one_layer(
         lambda a: a.conv(a.input(1, 9, 6, 7), 10, (2, 3), pads=(1, 1, 0, 1), pad_value=-77)
     ),
+    "depthwise": one_layer(
+        lambda a: a.conv(a.input(1, 24, 6, 7), 24, pads=(1, 1, 1, 1), groups=24, pad_value=3)
+    ),
+    "in groups": one_layer(lambda a: a.conv(a.input(1, 24, 5, 6), 48, pads=(1, 1, 1, 1), groups=3)),
     "dense": one_layer(lambda a: a.dense(a.input(3, 30), 40)),
 }
 COMBINATIONS = list(product(Overlap, Keep, (False, True)))
@@ -83,7 +87,7 @@ def with_tiling(
         return Choice(made, tiling, build(plan(made, tiling), self.config), None)
 
     monkeypatch.setattr(Search, "choose", choose)
-    return build_module(graph, config, keep=True)
+    return build_module(graph, config, keep=True, unfolded=False)
 
 
 @pytest.mark.parametrize("config", [TINY, DEFAULT, BATCH2], ids=["tiny", "default", "batch2"])
@@ -136,16 +140,35 @@ def test_every_way_to_schedule_layers_without_weights_gives_the_reference(
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-def test_weights_lie_in_tiles_of_output_by_input_channels(config: Config) -> None:
-    random = np.random.default_rng(0)
-    weights = random.integers(-128, 128, (19, 10, 2, 3)).astype(np.int8)
-    packed = pack_weights(weights, config)
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((19, 10, 2, 3), 1), ((40, 1, 3, 3), 40), ((80, 1, 1, 2), 40), ((72, 24, 2, 1), 3)],
+    ids=["whole", "depthwise", "multiplied", "groups"],
+)
+def test_weights_lie_in_tiles_of_output_by_input_channels(
+    shape: tuple[int, int, int, int], groups: int, config: Config
+) -> None:
+    layers = Layers()
+    x = layers.input(1, groups * shape[1], 4, 4)
+    graph = layers.build(layers.conv(x, shape[0], shape[2:], groups=groups))
+    layer = layer_of(graph)
+    assert layer.weights is not None
+    assert layer.weights.shape == shape
+    section = layer.section(config)
+    packed = pack_weights(layer.weights, groups, section, config)
     assert packed.flags.c_contiguous
     block = config.block_in
-    for index in np.ndindex(*weights.shape):
-        o, c, y, x = index
-        assert packed[o // block, c // block, y, x, o % block, c % block] == weights[index]
-    assert packed.sum(dtype=np.int64) == weights.sum(dtype=np.int64), "the rest is zero"
+    assert packed.shape == (-(-shape[0] // block), section[1], *shape[2:], block, block)
+    for index in np.ndindex(*shape):
+        o, c, ky, kx = index
+        channel = (
+            o // (shape[0] // groups) * shape[1]
+            + c
+            - o // block // section[0] * (section[1] * block)
+        )
+        found = packed[o // block, channel // block, ky, kx, o % block, channel % block]
+        assert found == layer.weights[index]
+    assert packed.sum(dtype=np.int64) == layer.weights.sum(dtype=np.int64), "the rest is zero"
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)

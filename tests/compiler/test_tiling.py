@@ -30,7 +30,14 @@ MEMORIES = {"inp": Scope.INP, "wgt": Scope.WGT, "acc": Scope.ACC}
 
 
 def conv(
-    channels: int, size: int, outputs: int, window: int, stride: int, *, residual: bool = False
+    channels: int,
+    size: int,
+    outputs: int,
+    window: int,
+    stride: int,
+    groups: int = 1,
+    *,
+    residual: bool = False,
 ) -> Layer:
     layers = Layers()
     pad = window // 2
@@ -44,6 +51,7 @@ def conv(
             (window, window),
             strides=(stride, stride),
             pads=(pad, pad, pad, pad),
+            groups=groups,
             add=other,
         )
     )
@@ -71,11 +79,18 @@ def measured(layer: Layer, tiling: Tiling, config: Config) -> int:
 @pytest.mark.parametrize("name", ["default", "small", "big", "batch2"])
 @pytest.mark.parametrize(
     "shape",
-    [(64, 28, 64, 3, 1), (64, 28, 128, 3, 2), (3, 64, 32, 7, 2), (128, 14, 128, 1, 1)],
-    ids=["3x3", "stride 2", "first", "1x1"],
+    [
+        (64, 28, 64, 3, 1),
+        (64, 28, 128, 3, 2),
+        (3, 64, 32, 7, 2),
+        (128, 14, 128, 1, 1),
+        (96, 28, 96, 3, 1, 96),
+        (128, 14, 128, 3, 1, 2),
+    ],
+    ids=["3x3", "stride 2", "first", "1x1", "depthwise", "two groups"],
 )
 def test_the_best_estimate_is_within_15_per_cent_of_the_cycle_model(
-    name: str, shape: tuple[int, int, int, int, int]
+    name: str, shape: tuple[int, ...]
 ) -> None:
     config, layer = PRESETS[name], conv(*shape)
     found = candidates(layer.workload(config), config)
@@ -99,6 +114,8 @@ LAYERS = {
     "strided": conv(9, 11, 17, 5, 3),
     "residual": conv(20, 7, 24, 3, 1, residual=True),
     "pooling": pooling(),
+    "depthwise": conv(40, 9, 40, 3, 2, 40),
+    "two groups": conv(64, 7, 64, 3, 1, 2),
 }
 
 
@@ -126,6 +143,7 @@ workloads = st.builds(
     out_rows=st.integers(1, 60),
     out_cols=st.integers(1, 60),
     in_blocks=st.integers(1, 40),
+    section=st.integers(1, 40),
     window=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     dilations=st.tuples(st.integers(1, 2), st.integers(1, 2)),

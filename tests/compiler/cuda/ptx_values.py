@@ -16,6 +16,7 @@ TYPES: dict[str, Any] = {
     "pred": np.bool_,
     **{f"{kind}{bits}": f"{'i' if kind == 's' else 'u'}{bits // 8}"
        for kind in "bsu" for bits in (8, 16, 32, 64)},
+    "f16": np.float16,
     "f32": np.float32,
     "f64": np.float64,
 }  # fmt: skip
