@@ -56,7 +56,7 @@ def _ramp(node: OnnxNode, slope: float, offset: float) -> Value:
 def gelu(node: OnnxNode) -> Value:
     """x / 2 (1 + erf(x / sqrt 2)), or with tanh in the place of erf."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     match node.attribute("approximate", "none"):
         case "none":
             bell = node.emit(Unary("erf"), node.emit(Mul(), x, node.scalar(0.5**0.5, x)))
@@ -87,7 +87,7 @@ def celu(node: OnnxNode) -> Value:
 
 def _elu(node: OnnxNode, alpha: float, inside: float) -> Value:
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     zero = node.scalar(0, x)
     below = node.emit(Minimum(), x, zero)
     if inside != 1:
@@ -100,7 +100,7 @@ def _elu(node: OnnxNode, alpha: float, inside: float) -> Value:
 def thresholded_relu(node: OnnxNode) -> Value:
     """x where it is greater than alpha, 0 elsewhere."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     above = node.emit(Less(), node.scalar(float(node.attribute("alpha", 1.0)), x), x)
     return node.emit(Where(), above, x, node.scalar(0, x))
 
@@ -108,7 +108,7 @@ def thresholded_relu(node: OnnxNode) -> Value:
 def shrink(node: OnnxNode) -> Value:
     """x moved by `bias` toward 0 where it is further than `lambd` from it, 0 elsewhere."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     reach, bias = float(node.attribute("lambd", 0.5)), float(node.attribute("bias", 0.0))
     zero, shift = node.scalar(0, x), node.scalar(bias, x)
     low = node.emit(Less(), x, node.scalar(-reach, x))
@@ -120,21 +120,21 @@ def shrink(node: OnnxNode) -> Value:
 def softsign(node: OnnxNode) -> Value:
     """x / (1 + |x|)."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     return node.emit(Div(), x, node.emit(Add(), node.emit(Unary("abs"), x), node.scalar(1, x)))
 
 
 def mish(node: OnnxNode) -> Value:
     """x tanh(ln(1 + exp(x)))."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     return node.emit(Mul(), x, node.emit(Unary("tanh"), node.emit(Unary("softplus"), x)))
 
 
 def swish(node: OnnxNode) -> Value:
     """x times sigmoid(alpha x)."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     alpha = float(node.attribute("alpha", 1.0))
     inner = x if alpha == 1 else node.emit(Mul(), x, node.scalar(alpha, x))
     return node.emit(Mul(), x, node.emit(Unary("sigmoid"), inner))

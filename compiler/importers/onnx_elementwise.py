@@ -5,7 +5,7 @@ from functools import reduce as fold_left
 
 import numpy as np
 
-from ..graph import DType, Value
+from ..graph import Value
 from ..ops.elementwise import Add, Binary, Cast, Div, Maximum, Minimum, Mul, Pow, Sub, Unary
 from ..ops.logic import Comparison, Equal, Less, Where
 from ..ops.shape import Broadcast
@@ -20,10 +20,10 @@ def binary(op: Binary) -> Handler:
 
 
 def unary(function: str) -> Handler:
-    """Return the handler of a function of one float32 variable."""
+    """Return the handler of a function of one variable, of floats."""
 
     def handle(node: OnnxNode) -> Value:
-        node.floats(node.value(0))
+        node.fractions(node.value(0))
         return node.emit(Unary(function), node.value(0))
 
     return handle
@@ -104,7 +104,7 @@ def modulo(node: OnnxNode) -> Value:
         below = node.emit(Less(), quotient, node.scalar(0, quotient))
         quotient = node.emit(Where(), below, up, down)
     rest = node.emit(Sub(), a, node.emit(Mul(), quotient, b))
-    if truncated or a.dtype is DType.UINT8:
+    if truncated or a.dtype.numpy.kind == "u":
         return rest
     zero = node.scalar(0, rest)
     signs = node.emit(Less(), rest, zero), node.emit(Less(), b, zero)
@@ -164,7 +164,7 @@ def is_nan(node: OnnxNode) -> Value:
 def is_infinite(node: OnnxNode) -> Value:
     """Whether it is infinite, of the signs that are asked for."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     found = node.constant(np.asarray(False))
     for sign, name in ((1, "detect_positive"), (-1, "detect_negative")):
         if node.attribute(name, 1):

@@ -216,7 +216,7 @@ def _scattered(node: OnnxNode, x: Value, places: Indices, updates: Value, rows: 
     if name not in _REDUCTIONS:
         node.fail(f"reduction {name} is not supported; none, {', '.join(_REDUCTIONS)} are")
     op, neutral = _REDUCTIONS[name]
-    if x.dtype is not DType.FLOAT32 and not np.isfinite(neutral):
+    if not node.is_float(x) and not np.isfinite(neutral):
         limits = np.iinfo(x.dtype.numpy)
         neutral = limits.min if neutral < 0 else limits.max
     nothing = node.constant(np.full((1, row), neutral, x.dtype.numpy))

@@ -127,8 +127,8 @@ class OnnxNode:
             self.fail(f"index {known.min()} or {known.max()} is outside an axis of {extent}")
 
     def is_float(self, value: Value) -> bool:
-        """Whether the value is float32."""
-        return value.dtype is DType.FLOAT32
+        """Whether the value has fractions."""
+        return value.dtype.numpy.kind == "f"
 
     def with_inputs(self, *inputs: Value | None) -> "OnnxNode":
         """Return the node with other inputs."""
@@ -143,6 +143,12 @@ class OnnxNode:
         for value in values:
             if value.dtype is not DType.BOOL:
                 self.fail(f"{value.name} is {value.type}; only bool is supported here")
+
+    def fractions(self, *values: Value) -> None:
+        """Refuse inputs that are no floats, of whatever size."""
+        for value in values:
+            if not self.is_float(value):
+                self.fail(f"{value.name} is {value.type}; only floats are supported here")
 
     def floats(self, *values: Value) -> None:
         """Refuse inputs that are not float32."""

@@ -15,7 +15,7 @@ def batch_normalization(node: OnnxNode) -> Value | list[Value]:
     In training mode mean and variance are those of the batch, and their running values are given.
     """
     x, scale, shift, mean, variance = (node.value(index) for index in range(5))
-    node.floats(x)
+    node.fractions(x)
     more: list[Value] = []
     if node.attribute("training_mode", 0):
         momentum = float(node.attribute("momentum", 0.9))
@@ -46,7 +46,7 @@ def _along(node: OnnxNode, numbers: Value, x: Value) -> Value:
 def instance_normalization(node: OnnxNode) -> Value:
     """x without its mean and deviation over each channel's plane, times scale, plus shift."""
     x, scale, shift = (node.value(index) for index in range(3))
-    node.floats(x)
+    node.fractions(x)
     out = _normal(node, x, range(2, len(x.shape)))[0]
     out = node.emit(Mul(), out, _along(node, scale, x))
     return node.emit(Add(), out, _along(node, shift, x))
@@ -55,7 +55,7 @@ def instance_normalization(node: OnnxNode) -> Value:
 def group_normalization(node: OnnxNode) -> Value:
     """x without its mean and deviation over groups of channels, times scale, plus shift."""
     x, scale, shift = (node.value(index) for index in range(3))
-    node.floats(x)
+    node.fractions(x)
     groups = int(node.attribute("num_groups", 1))
     n, c, *extents = x.shape
     if groups < 1 or c % groups:
@@ -74,7 +74,7 @@ def group_normalization(node: OnnxNode) -> Value:
 def layer_normalization(node: OnnxNode) -> list[Value]:
     """x without its mean and deviation over the axes from `axis` on, times scale, plus shift."""
     x, scale = node.value(0), node.value(1)
-    node.floats(x)
+    node.fractions(x)
     first = node.axis(int(node.attribute("axis", -1)), len(x.shape))
     out, mean, inverse = _normal(node, x, range(first, len(x.shape)))
     out = node.emit(Mul(), out, scale)
@@ -86,7 +86,7 @@ def layer_normalization(node: OnnxNode) -> list[Value]:
 def rms_normalization(node: OnnxNode) -> Value:
     """x over the root of the mean of its squares over the axes from `axis` on, times scale."""
     x, scale = node.value(0), node.value(1)
-    node.floats(x)
+    node.fractions(x)
     first = node.axis(int(node.attribute("axis", -1)), len(x.shape))
     inverse = _inverse(node, node.emit(Mul(), x, x), range(first, len(x.shape)), 1e-5)
     return node.emit(Mul(), node.emit(Mul(), x, inverse), scale)
@@ -95,7 +95,7 @@ def rms_normalization(node: OnnxNode) -> Value:
 def mean_variance_normalization(node: OnnxNode) -> Value:
     """x without its mean and deviation over `axes`."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     axes = [node.axis(int(axis), len(x.shape)) for axis in node.attribute("axes", [0, 2, 3])]
     average = Reduce("mean", tuple(sorted(axes)), True)
     centred = node.emit(Sub(), x, node.emit(average, x))
@@ -107,7 +107,7 @@ def mean_variance_normalization(node: OnnxNode) -> Value:
 def lp_normalization(node: OnnxNode) -> Value:
     """x over the p-th root of the sum of its absolute values to the power of p, along an axis."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     axis, p = node.axis(int(node.attribute("axis", -1)), len(x.shape)), node.attribute("p", 2)
     if p not in (1, 2):
         node.fail(f"p {p} is not supported; 1 and 2 are")

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from ..graph import DType, Value
+from ..graph import Value
 from ..ops.elementwise import Add, Mul, Pow, Unary
 from ..ops.linear import Conv2d
 from ..ops.pool import MaxPool2d, SumPool2d
@@ -151,7 +151,7 @@ def _max_and_place(node: OnnxNode, x: Value, over: Windows) -> list[Value]:
     """Return the maxima, and the index of each in all of x, flat; of equal ones the first."""
     n, c, *extents = x.shape
     planes, rank = n * c, len(extents)
-    lowest = -np.inf if x.dtype is DType.FLOAT32 else np.iinfo(x.dtype.numpy).min
+    lowest = -np.inf if node.is_float(x) else np.iinfo(x.dtype.numpy).min
     padded = node.emit(Pad((0, 0, *over.before), (0, 0, *over.all_after), lowest), x)
     grids: list[np.ndarray] = []
     for axis in range(rank):

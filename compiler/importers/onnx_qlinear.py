@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import DType, Value
+from ..ops.elementwise import Cast
 from ..ops.shape import Concat
 from .onnx_conv import conv
 from .onnx_linear import gemm, matmul
@@ -79,7 +80,7 @@ def qlinear_softmax(node: OnnxNode) -> Value:
 
 def _real(node: OnnxNode, at: int, axis: int = 1) -> Value:
     """Return the real values of the integers at an input, whose scale and zero point follow."""
-    parts = [node.value(at), node.value(at + 1), node.optional(at + 2)]
+    parts = [node.value(at), _scale(node, at + 1), node.optional(at + 2)]
     return dequantize_linear(node.changed({"axis": axis}, *parts))
 
 
@@ -88,7 +89,13 @@ def _integer(node: OnnxNode, y: Value, at: int, like: Value) -> Value:
     zero = node.optional(at + 1)
     if zero is None:
         zero = node.constant(np.zeros((), like.dtype.numpy))
-    return quantize_linear(node.changed({}, y, node.value(at), zero))
+    return quantize_linear(node.changed({}, y, _scale(node, at), zero))
+
+
+def _scale(node: OnnxNode, at: int) -> Value:
+    """Return a scale as float32; it may be float16."""
+    scale = node.value(at)
+    return node.emit(Cast(DType.FLOAT32), scale) if scale.dtype is DType.FLOAT16 else scale
 
 
 def _bias(node: OnnxNode, at: int) -> Value | None:

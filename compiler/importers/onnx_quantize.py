@@ -21,7 +21,7 @@ def quantize_linear(node: OnnxNode) -> Value:
     """round(x / scale) + zero point, saturated."""
     if not _is_known(node):
         return _quantize(node)
-    x, scale, zero_point = _quantization(node, DType.UINT8)
+    x, scale, zero_point = _quantization(node, _given(node, DType.UINT8))
     node.floats(x)
     return node.emit(QuantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
 
@@ -31,9 +31,21 @@ def dequantize_linear(node: OnnxNode) -> Value:
     if not _is_known(node):
         return _dequantize(node)
     x, scale, zero_point = _quantization(node, node.value(0).dtype)
-    if zero_point.dtype not in (DType.INT8, DType.UINT8, DType.INT32):
-        node.fail(f"{x.name} is {x.type}; int8, uint8 and int32 are supported")
+    if x.dtype not in _WIDE:
+        node.fail(f"{x.name} is {x.type}; int8, uint8, int16, uint16 and int32 are supported")
     return node.emit(DequantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
+
+
+_NARROW = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
+_WIDE = (*_NARROW, DType.INT32)
+
+
+def _given(node: OnnxNode, default: DType) -> DType:
+    """Return the element type that the node names for its result."""
+    from onnx import helper
+
+    number = int(node.attribute("output_dtype", 0))
+    return DType(str(helper.tensor_dtype_to_np_dtype(number))) if number else default
 
 
 def _is_known(node: OnnxNode) -> bool:
@@ -48,15 +60,14 @@ def _quantize(node: OnnxNode) -> Value:
     x = node.value(0)
     scale, zero = _broadcast(node, node.value(1)), _broadcast(node, node.optional(2))
     node.floats(x, scale)
-    dtype = DType.UINT8 if zero is None else zero.dtype
-    if dtype not in (DType.INT8, DType.UINT8):
-        node.fail(f"its zero point is {dtype.value}; int8 and uint8 are supported")
+    dtype = _given(node, DType.UINT8) if zero is None else zero.dtype
+    if dtype not in _NARROW:
+        node.fail(f"its zero point is {dtype.value}; int8, uint8, int16 and uint16 are supported")
     y = node.emit(Unary("round"), node.emit(Div(), x, scale))
     if zero is not None:
         y = node.emit(Add(), y, node.emit(Cast(DType.FLOAT32), zero))
-    low, high = (node.scalar(edge, y) for edge in (-128, 127))
-    if dtype is DType.UINT8:
-        low, high = node.scalar(0, y), node.scalar(255, y)
+    limits = np.iinfo(dtype.numpy)
+    low, high = node.scalar(limits.min, y), node.scalar(limits.max, y)
     return node.emit(Cast(dtype), node.emit(Minimum(), node.emit(Maximum(), y, low), high))
 
 
@@ -64,8 +75,8 @@ def _dequantize(node: OnnxNode) -> Value:
     """DequantizeLinear by a scale that is computed while the network runs."""
     x = node.value(0)
     scale, zero = _broadcast(node, node.value(1)), _broadcast(node, node.optional(2))
-    if x.dtype not in (DType.INT8, DType.UINT8, DType.INT32):
-        node.fail(f"{x.name} is {x.type}; int8, uint8 and int32 are supported")
+    if x.dtype not in _WIDE:
+        node.fail(f"{x.name} is {x.type}; int8, uint8, int16, uint16 and int32 are supported")
     wide = node.emit(Cast(DType.INT32), x) if x.dtype is not DType.INT32 else x
     if zero is not None:
         zero = zero if zero.dtype is DType.INT32 else node.emit(Cast(DType.INT32), zero)

@@ -76,7 +76,7 @@ def of_elements(before: str, after: str = "") -> Handler:
     def handle(node: OnnxNode) -> Value:
         x = node.value(0)
         if after:
-            node.floats(x)
+            node.fractions(x)
         reduced = _axes(node, x)
         x = apply(node, before, x)
         if reduced is not None:
@@ -89,11 +89,14 @@ def of_elements(before: str, after: str = "") -> Handler:
 def log_sum_exp(node: OnnxNode) -> Value:
     """The logarithm of the sum of exp(x), the greatest x taken out of it."""
     x = node.value(0)
-    node.floats(x)
+    node.fractions(x)
     reduced = _axes(node, x)
     if reduced is None:
         return x
     axes, keepdims = reduced
+    if not x.size:  # there is no greatest
+        total = node.emit(Reduce("sum", axes, keepdims), node.emit(Unary("exp"), x))
+        return node.emit(Unary("log"), total)
     top = node.emit(Reduce("max", axes, True), x)
     powers = node.emit(Unary("exp"), node.emit(Sub(), x, top))
     total = node.emit(Unary("log"), node.emit(Reduce("sum", axes, True), powers))
@@ -121,7 +124,8 @@ def arg(*, least: bool) -> Handler:
         x = node.value(0)
         axis = node.axis(int(node.attribute("axis", 0)), len(x.shape))
         if least:
-            top = {DType.FLOAT32: 0, DType.UINT8: 255}.get(x.dtype, -1)
+            unsigned = x.dtype.numpy.kind == "u"  # what is greater becomes less, and none wraps
+            top = np.iinfo(x.dtype.numpy).max if unsigned else 0 if node.is_float(x) else -1
             x = node.emit(Sub(), node.scalar(top, x), x)
         last = bool(node.attribute("select_last_index", 0))
         if last:

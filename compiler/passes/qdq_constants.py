@@ -85,4 +85,7 @@ class Constants:
         channels = flat[:, 0]
         if (channels == channels[0]).all():
             channels = np.asarray(channels[0])
-        return Weights((integers - zero_point).astype(np.int16), channels)
+        centred = integers - zero_point
+        if np.abs(centred).max(initial=0) > np.iinfo(np.uint8).max:
+            return None  # integers of 16 bits
+        return Weights(centred.astype(np.int16), channels)

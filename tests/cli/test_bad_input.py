@@ -113,7 +113,6 @@ MODELS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         "its extent W is not fixed; ",
     ),
     "no shape": ([RELU], {"shape": None}, "input x has no shape; export the model with fixed"),
-    "empty": ([RELU], {"shape": (1, 0)}, "input x is (1, 0): 0 is empty"),
     "operator": ([node("NonZero", "x")], {}, "NonZero node the node: the operator NonZero is not"),
     "own operator": ([node("Blur", "x", domain="mine")], {}, "the operator Blur of mine is not"),
     "control flow": (
@@ -134,10 +133,10 @@ MODELS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {"weights": weights(4, 3, 9, 3)},
         "kernel spans [9, 3], more",
     ),
-    "volumes": (
+    "four axes": (
         [node("Conv", "x w")],
-        {"weights": weights(4, 3, 3, 3, 3), "shape": (1, 3, 8, 8, 8)},
-        "sequences (N, C, L) and images (N, C, H, W) are supported",
+        {"weights": weights(4, 3, 3, 3, 3, 3), "shape": (1, 3, 4, 4, 4, 4)},
+        "Conv node the node: x is float32(1, 3, 4, 4, 4, 4)",
     ),
     "no number": (
         [node("Conv", "x w")],

@@ -260,18 +260,18 @@ BAD: dict[str, tuple[Case, str]] = {
         _save(lambda net, x: net.add("Gelu", x, domain="com.microsoft"), check=False),
         "the operator Gelu of com.microsoft is not supported",
     ),
-    "float16 input": (_typed(TensorProto.FLOAT16), "x is of type float16, which is not supported;"),
-    "double input": (_typed(TensorProto.DOUBLE), "x is of type float64, which is not supported; "),
-    "int16 input": (_typed(TensorProto.INT16), "int16, .* float32, int8, .* are: convert the"),
-    "float16 weights": (_changed(_half_weights), "initializer half is of type float16"),
+    "float16 input": (_typed(TensorProto.FLOAT16), r"x is float16\(2, 3, 8, 9\); only float32 is"),
+    "double input": (_typed(TensorProto.DOUBLE), r"x is float64\(2, 3, 8, 9\); only float32 is"),
+    "bfloat16 input": (_typed(TensorProto.BFLOAT16), "bfloat16, .* float32, .* are: convert the"),
+    "float16 weights": (_changed(_half_weights), "node conv0: half is float16.*; only float32"),
     "int64 convolution": (
         _save(lambda net, x: net.add("GlobalAveragePool", net.add("Cast", x, to=TensorProto.INT64)),
               check=False),
         "GlobalAveragePool",
     ),
-    "cast to float16": (
-        _save(lambda net, x: net.add("Cast", x, to=TensorProto.FLOAT16)),
-        "Cast node cast0: its to is float16; float32, int8",
+    "cast to bfloat16": (
+        _save(lambda net, x: net.add("Cast", x, to=TensorProto.BFLOAT16)),
+        "Cast node cast0: its to is bfloat16; float16, float32",
     ),
     "open batch": (
         _open(0),
