@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
-from ..isa.instructions import Memory, Unit
+from ..isa.instructions import Memory, Unit, units
 from ..isa.registers import Activity, ErrorCode, activities
 from .axi import LiteSignature, ReadSignature, WriteSignature
 from .buffers import Buffer
@@ -91,10 +91,10 @@ class Core(wiring.Component):
         fetch, load = Fetch(config), LoadEngine(config, (Memory.INP, Memory.WGT))
         compute, store, channel = ComputeEngine(config), StoreEngine(config), ReadChannel(config)
         engines = {Unit.LOAD: load, Unit.COMPUTE: compute, Unit.STORE: store}
-        sequencers = {unit: Sequencer(config) for unit in Unit}
+        sequencers = {unit: Sequencer(config) for unit in units(config)}
         m.submodules.fetch = flushed(fetch)
         m.submodules.memory = flushed(channel)
-        for unit in Unit:
+        for unit in sequencers:
             name = unit.name.lower()
             m.submodules[name] = flushed(engines[unit])
             m.submodules[f"{name}_sequencer"] = flushed(sequencers[unit])
@@ -271,7 +271,7 @@ class Core(wiring.Component):
     ) -> None:
         """Tell the counters what happens in this cycle."""
         rises = registers.rises
-        load, compute, store = (engines[unit] for unit in Unit)
+        load, compute, store = (engines[unit] for unit in (Unit.LOAD, Unit.COMPUTE, Unit.STORE))
         for counter, rise in {
             "CYCLES": 1,
             "GEMM_CYCLES": compute.gemm,

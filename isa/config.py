@@ -28,7 +28,7 @@ def field_offsets(widths: Iterable[int]) -> list[int]:
     offsets: list[int] = []
     offset = 0
     for width in widths:
-        if offset // 64 != (offset + width - 1) // 64:
+        if width and offset // 64 != (offset + width - 1) // 64:
             offset = (offset // 64 + 1) * 64
         offsets.append(offset)
         offset += width
@@ -59,6 +59,10 @@ class Config:
     acc_read_ports : int
         1, or 2 when a second copy of the accumulator memory serves tensor-tensor ALU operations
         at one micro-op a cycle.
+    acc_banks : int
+        1, or 2 when the accumulators are two banks of half the size, so that the matrix unit can
+        work in one while the ALU works in the other. An instruction names its bank, and its
+        accumulator indices count inside it.
     """
 
     batch: int = 1
@@ -76,6 +80,7 @@ class Config:
     command_queue_depth: int = 512
     token_queue_depth: int = 1024
     acc_read_ports: int = 1
+    acc_banks: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -104,6 +109,8 @@ class Config:
             )
         if self.acc_read_ports > 2:
             raise ConfigError(f"acc_read_ports is {self.acc_read_ports}; it must be 1 or 2")
+        if self.acc_banks > 2:
+            raise ConfigError(f"acc_banks is {self.acc_banks}; it must be 1 or 2")
         for name in ("uop", "inp", "wgt", "acc"):
             if getattr(self, f"{name}_depth") < 2:
                 raise ConfigError(
@@ -126,10 +133,11 @@ class Config:
         # The widths of Gemm and Alu once more, since instructions.py needs this class to declare
         # them; a test compares the two over random configurations.
         loop = (8, self.uop_index_bits, self.uop_index_bits + 1, 14, 14)
+        bank = self.bank_bits
         acc, inp, wgt = self.acc_index_bits, self.inp_index_bits, self.wgt_index_bits
         for name, widths, buffers in (
-            ("GEMM", (*loop, acc, acc, inp, inp, wgt, wgt), "uop, acc, inp or wgt"),
-            ("ALU", (*loop, acc, acc, acc, acc, 3, 1, 16), "uop or acc"),
+            ("GEMM", (*loop, acc, acc, bank, inp, inp, wgt, wgt), "uop, acc, inp or wgt"),
+            ("ALU", (*loop, acc, acc, bank, acc, acc, 3, 1, 16), "uop or acc"),
         ):
             *_, end = field_offsets(widths)
             if end > INSTRUCTION_BITS:
@@ -181,8 +189,8 @@ class Config:
 
     @cached_property
     def acc_depth(self) -> int:
-        """Tiles that the accumulator buffer holds, and the output buffer with it."""
-        return self.acc_buffer_bytes // self.acc_tile_bytes
+        """Tiles that a bank of the accumulator buffer holds, and the output buffer with it."""
+        return self.acc_buffer_bytes // self.acc_tile_bytes // self.acc_banks
 
     @property
     def uop_index_bits(self) -> int:
@@ -201,8 +209,13 @@ class Config:
 
     @property
     def acc_index_bits(self) -> int:
-        """Bits that address the accumulator buffer."""
+        """Bits that address a bank of the accumulator buffer."""
         return _log2(self.acc_depth)
+
+    @property
+    def bank_bits(self) -> int:
+        """Bits that name a bank of the accumulator buffer: none where there is only one."""
+        return self.acc_banks - 1
 
     @property
     def src_index_bits(self) -> int:

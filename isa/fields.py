@@ -78,7 +78,15 @@ class Format:
             For a value that does not fit its field, naming both and the limits.
         """
         word = 0
-        for slot in slots(type(self), config):
+        layout = slots(type(self), config)
+        for item in fields(self):  # pyright: ignore[reportArgumentType]
+            value = int(getattr(self, item.name))
+            if value and all(slot.name != item.name for slot in layout):
+                raise FieldError(
+                    f"{type(self).__name__} {item.name} is {value}; this configuration has no bits "
+                    f"for it, which makes it 0"
+                )
+        for slot in layout:
             value = int(getattr(self, slot.name))
             if not slot.low <= value <= slot.high:
                 raise FieldError(
@@ -122,6 +130,8 @@ def _typed(cls: type[Format], slot: Slot, value: int) -> Any:
 def slots(cls: type[Format], config: Config) -> tuple[Slot, ...]:
     """Return name, offset, width, type and meaning of each field of a word, in order of offset.
 
+    A field that has no bits in this configuration is left out.
+
     Raises
     ------
     FieldError
@@ -142,4 +152,5 @@ def slots(cls: type[Format], config: Config) -> tuple[Slot, ...]:
     return tuple(
         Slot(name, offset, width, d.signed, kinds[name], d.meaning)
         for name, offset, width, d in zip(names, offsets, widths, declared, strict=True)
+        if width
     )

@@ -96,11 +96,21 @@ class AluOp(enum.IntEnum):
 
 
 class Unit(enum.IntEnum):
-    """The three units that run beside each other, in the order of the pipeline."""
+    """The units that run beside each other: three in the order of the pipeline, and MATRIX.
+
+    With two banks of accumulators MATRIX takes GEMM from COMPUTE, and its place between LOAD and
+    STORE too: the two share their token queues.
+    """
 
     LOAD = 0
     COMPUTE = 1
     STORE = 2
+    MATRIX = 3
+
+
+def units(config: Config) -> tuple[Unit, ...]:
+    """Return the units that a machine has."""
+    return tuple(unit for unit in Unit if unit is not Unit.MATRIX or config.acc_banks == 2)
 
 
 def _uop_index(config: Config) -> int:
@@ -113,6 +123,10 @@ def _uop_count(config: Config) -> int:
 
 def _acc_index(config: Config) -> int:
     return config.acc_index_bits
+
+
+def _bank(config: Config) -> int:
+    return config.bank_bits
 
 
 def _inp_index(config: Config) -> int:
@@ -138,14 +152,15 @@ class Instruction(Format):
     push_prev: bool = bits(1, "give the previous unit a token at the end", default=False)
     push_next: bool = bits(1, "give the next unit a token at the end", default=False)
 
-    @property
-    def unit(self) -> Unit:
-        """The unit that executes it."""
+    def unit(self, config: Config) -> Unit:
+        """Return the unit that executes it."""
         match self:
             case Load(memory=Memory.INP | Memory.WGT):
                 return Unit.LOAD
             case Store():
                 return Unit.STORE
+            case Gemm() if config.acc_banks == 2:
+                return Unit.MATRIX
             case _:
                 return Unit.COMPUTE
 
@@ -154,6 +169,7 @@ class _Transfer(Instruction):
     memory: Memory = bits(3, "the buffer", default=Memory.INP)
     sram_base: int = bits(16, "first element in the buffer")
     dram_base: int = bits(32, "first element in DRAM, counted in elements")
+    bank: int = bits(_bank, "of accumulators that it fills or empties; else 0")
     y_size: int = bits(16, "rows")
     x_size: int = bits(16, "elements a row; with 0 nothing happens at all")
     x_stride: int = bits(16, "elements from one row to the next in DRAM")
@@ -184,6 +200,7 @@ class _Loop(Instruction):
     iter_in: int = bits(14, "iterations of the inner loop")
     dst_factor_out: int = bits(_acc_index, "added to dst in each outer iteration")
     dst_factor_in: int = bits(_acc_index, "added to dst in each inner iteration")
+    bank: int = bits(_bank, "of accumulators that it works in")
 
 
 class Gemm(_Loop):

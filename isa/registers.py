@@ -17,7 +17,7 @@ from .instructions import Unit
 from .program import COUNTERS
 
 IDENTITY = 0x5654
-VERSION = 1
+VERSION = 2
 
 
 class Access(enum.Enum):
@@ -88,6 +88,7 @@ class Activity(enum.IntEnum):
     MEMORY = 4
     PIPELINE = 5
     TOKEN_FULL = 6
+    ORDER = 7
 
     @property
     def meaning(self) -> str:
@@ -107,6 +108,8 @@ class Activity(enum.IntEnum):
                 return "waited for the last results of an earlier GEMM or ALU"
             case Activity.TOKEN_FULL:
                 return "waited for room in a token queue"
+            case Activity.ORDER:
+                return "waited for the end of an earlier instruction of compute or matrix"
 
 
 class Word(Format):
@@ -130,6 +133,7 @@ class Shape(Word):
     log2_block_out: int = bits(4, "logarithm of block_out")
     log2_bus_bits: int = bits(4, "logarithm of bus_bits")
     acc_read_ports: int = bits(2, "read ports of the accumulator buffer")
+    acc_banks: int = bits(2, "banks of the accumulator buffer")
 
 
 class Buffers(Word):
@@ -138,7 +142,7 @@ class Buffers(Word):
     uop_index_bits: int = bits(5, "of the micro-op buffer")
     inp_index_bits: int = bits(5, "of the input buffer")
     wgt_index_bits: int = bits(5, "of the weight buffer")
-    acc_index_bits: int = bits(5, "of the accumulator buffer")
+    acc_index_bits: int = bits(5, "of a bank of the accumulator buffer")
 
 
 class Control(Word):
@@ -248,13 +252,14 @@ def _counters() -> Iterator[tuple[str, str]]:
 
 
 def activities(unit: Unit) -> tuple[Activity, ...]:
-    """Return what a unit can be found at: load has no previous unit and store no next one, and only
-    compute has a pipeline to wait for.
+    """Return what a unit can be found at: load has no previous unit and store no next one, only
+    compute and matrix have pipelines and each other to wait for, and matrix no memory.
     """
     never = {
-        Unit.LOAD: (Activity.TOKEN_PREV, Activity.PIPELINE),
+        Unit.LOAD: (Activity.TOKEN_PREV, Activity.PIPELINE, Activity.ORDER),
         Unit.COMPUTE: (),
-        Unit.STORE: (Activity.TOKEN_NEXT, Activity.PIPELINE),
+        Unit.STORE: (Activity.TOKEN_NEXT, Activity.PIPELINE, Activity.ORDER),
+        Unit.MATRIX: (Activity.MEMORY,),
     }[unit]
     return tuple(activity for activity in Activity if activity not in never)
 
@@ -277,6 +282,7 @@ def constants(config: Config) -> dict[str, int]:
             log2_block_out=log2(config.block_out),
             log2_bus_bits=log2(config.bus_bits),
             acc_read_ports=config.acc_read_ports,
+            acc_banks=config.acc_banks,
         ),
         "BUFFERS": Buffers(
             uop_index_bits=config.uop_index_bits,

@@ -99,12 +99,14 @@ def decode_stream(insns: npt.NDArray[np.uint8], config: Config) -> Columns:
     return columns
 
 
-def unit_numbers(columns: Columns) -> npt.NDArray[np.int64]:
+def unit_numbers(columns: Columns, config: Config) -> npt.NDArray[np.int64]:
     """Return the unit of each instruction of a decoded stream, int64 (n)."""
     opcode, memory = columns["opcode"], columns["memory"]
     loads = (opcode == Opcode.LOAD) & ((memory == Memory.INP) | (memory == Memory.WGT))
     stores = opcode == Opcode.STORE
-    return np.where(loads, Unit.LOAD, np.where(stores, Unit.STORE, Unit.COMPUTE)).astype(np.int64)
+    multiplies = (opcode == Opcode.GEMM) & (config.acc_banks == 2)
+    units = [Unit.LOAD, Unit.STORE, Unit.MATRIX]
+    return np.select([loads, stores, multiplies], units, Unit.COMPUTE).astype(np.int64)
 
 
 def uop_words(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

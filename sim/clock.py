@@ -26,8 +26,8 @@ FETCH_UNIT = constant(UNITS)
 """Where fetch stands in what is kept by unit, and for fetch."""
 
 # What a unit spends its cycles on: columns of `spent`
-BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL = range(7)
-SPENT = 7
+BUSY, NO_INSTRUCTION, TOKEN_PREV, TOKEN_NEXT, MEMORY, PIPELINE, TOKEN_FULL, ORDER = range(8)
+SPENT = 8
 
 BURSTS = 128
 """Read bursts remembered: a power of two, and more than the `WORDS_IN_FLIGHT` that can hold the
@@ -48,7 +48,7 @@ CLOCK = np.dtype(
         ("wake_at", *_units),  # how many instructions have to start for fetch to go on
         ("ask_from", _int),  # while fetch is awake: cycle before which it does not ask
         # command queues: when the instruction in each place left it
-        ("left", _int),  # address, int64 (3, 1 << left_shift)
+        ("left", _int),  # address, int64 (UNITS, 1 << left_shift)
         ("left_shift", _int),
         # token queues: when the token in each place can be taken, and when it left it free again
         ("tokens", _int),  # address, int64 (4, 1 << tokens_shift, 2)

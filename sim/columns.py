@@ -25,6 +25,8 @@ DST_OUT, DST_IN, SRC_OUT, SRC_IN = 8, 9, 10, 11
 WGT_OUT, WGT_IN = 12, 13
 # of ALU
 ALU_OPCODE, USE_IMM, IMM = 12, 13, 14
+# of all four
+BANK = 15
 
 COLUMNS = 16
 """Integers a row, so that a row fills one cache line."""
@@ -57,6 +59,7 @@ _TRANSFER = {
     "y_pad_1": Y_PAD_1,
     "x_pad_0": X_PAD_0,
     "x_pad_1": X_PAD_1,
+    "bank": BANK,
 }
 _LOOPS = {
     "reset": RESET,
@@ -68,6 +71,7 @@ _LOOPS = {
     "dst_factor_in": DST_IN,
     "src_factor_out": SRC_OUT,
     "src_factor_in": SRC_IN,
+    "bank": BANK,
 }
 FIELDS: dict[Opcode, dict[str, int]] = {
     Opcode.LOAD: _TRANSFER,
@@ -93,6 +97,8 @@ def field_table(config: Config) -> npt.NDArray[np.int64]:
         flags = sum(layout[name].width for name in _TOKENS)
         table[opcode, :, TOKENS] = _place(layout[_TOKENS[0]], flags)
         for name, column in columns.items():
+            if name not in layout:  # it has no bits in this configuration
+                continue
             table[opcode, :, column] = _place(layout[name], layout[name].width)
     return table
 

@@ -6,9 +6,10 @@ Inputs and weights are kept widened to int16, and the weights of a tile are orde
 weights of all outputs, which is what a multiply-add of pairs wants.
 """
 
-from ..isa.instructions import AluOp
+from ..isa.instructions import AluOp, Memory
 from .columns import (
     ALU_OPCODE,
+    BANK,
     DST_IN,
     DST_OUT,
     IMM,
@@ -30,9 +31,16 @@ from .vectors import dot, operate
 
 _MIN, _MAX, _ADD = int(AluOp.MIN), int(AluOp.MAX), int(AluOp.ADD)
 _SHR, _MUL = int(AluOp.SHR), int(AluOp.MUL)
+_ACC = int(Memory.ACC)
 
 _ROWS, _OUTS = 4, 16
 """Micro-ops and outputs multiplied at a time, at most: what 16 registers of 256 bits hold."""
+
+
+@inlined
+def accumulators(m: State, row: Ints) -> Ints:
+    """Return the first accumulator of an instruction's bank."""
+    return skip(int32s(m.acc), row[BANK] * m.depths[_ACC] * m.lanes)
 
 
 @inlined
@@ -51,7 +59,8 @@ def gemm_of(batch: int, block: int) -> Body:
     lanes, tile, outs = batch * block, block * block, min(block, _OUTS)
 
     def gemm(m: State, row: Ints) -> None:
-        uops, inp, wgt, acc = int32s(m.uops), int16s(m.inp), int16s(m.wgt), int32s(m.acc)
+        uops, inp, wgt = int32s(m.uops), int16s(m.inp), int16s(m.wgt)
+        acc = accumulators(m, row)
         outer, dst_outer, src_outer = row[ITER_OUT], row[DST_OUT] * lanes, row[SRC_OUT] * lanes
         inner, dst_inner, src_inner = row[ITER_IN], row[DST_IN] * lanes, row[SRC_IN] * lanes
         wgt_outer, wgt_inner = row[WGT_OUT] * tile, row[WGT_IN] * tile
@@ -88,7 +97,7 @@ def reset_of(lanes: int) -> Body:
     """Return GEMM with `reset`, which writes zeros, for tiles of `lanes` elements."""
 
     def reset(m: State, row: Ints) -> None:
-        uops, acc = int32s(m.uops), int32s(m.acc)
+        uops, acc = int32s(m.uops), accumulators(m, row)
         for out in range(row[ITER_OUT]):
             for inner in range(row[ITER_IN]):
                 base = out * row[DST_OUT] + inner * row[DST_IN]
@@ -105,7 +114,8 @@ def alu_of(lanes: int) -> Body:
     length = min(lanes, VECTOR)
 
     def alu(m: State, row: Ints) -> None:
-        uops, acc, operand = int32s(m.uops), int32s(m.acc), int32s(m.acc)
+        uops, acc = int32s(m.uops), accumulators(m, row)
+        operand = acc
         operation, tensor = row[ALU_OPCODE], 1
         if row[USE_IMM]:
             tensor = 0  # keeps every index of the operand at its one vector

@@ -16,7 +16,11 @@ from .state import U8
 
 
 def explain_deadlock(
-    m: np.void, heads: npt.NDArray[np.int64], insns: U8, config: Config
+    m: np.void,
+    heads: npt.NDArray[np.int64],
+    after: npt.NDArray[np.int64],
+    insns: U8,
+    config: Config,
 ) -> DeadlockError:
     """Return the exception that says what each unit and fetch wait for.
 
@@ -26,6 +30,8 @@ def explain_deadlock(
         The machine as it came to a stop, a record of `state.STATE`.
     heads : int64 (n, 2)
         The decoded program; see `columns`.
+    after : int64 (n)
+        What instructions of COMPUTE and MATRIX come after; see `order`.
     """
     waits: dict[Unit, tuple[int, str]] = {}
     for unit in Unit:
@@ -44,7 +50,10 @@ def explain_deadlock(
             empty = _queues(int(heads[index, HEAD]) >> TOKENS_SHIFT, POPPED[unit])
             names = [TOKEN_QUEUES[q] for q in empty if m["tokens"][q] == 0]
             where = describe(index, insns, config)
-            waits[unit] = index, f"waits for a token from {' and '.join(names)} at {where}"
+            what = f"a token from {' and '.join(names)}"
+            if not names:
+                what = f"the end of {describe(int(after[index]), insns, config)}"
+            waits[unit] = index, f"waits for {what} at {where}"
     reasons = [f"{unit.name.lower()} {reason}" for unit, (_, reason) in waits.items()]
     fetched = int(m["dispatched"].sum())
     if fetched < len(insns):

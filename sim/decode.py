@@ -54,8 +54,9 @@ from .faults import (
     report,
 )
 from .jit import entry, inlined, merged
+from .order import forget_meetings, is_ordered, note_meetings
 from .pointers import int32s, int64s, skip
-from .queues import COMPUTE, LOAD, STORE, UNITS
+from .queues import COMPUTE, LOAD, MATRIX, STORE, UNITS
 from .state import (
     ACC_LOAD,
     ALU_UOPS,
@@ -97,6 +98,7 @@ def decode(m: State) -> int:
         m.counters[counter] = 0
     for unit in range(UNITS):
         m.first[unit] = m.last[unit] = -1
+    forget_meetings(m)
     for i in range(n):
         opcode = words[2 * i] & OPCODE_MASK
         if opcode >= _OPCODES:
@@ -114,6 +116,8 @@ def decode(m: State) -> int:
             code = OK if i == n - 1 else report(m, AFTER_FINISH, i + 1, 0, i, 0)
         else:
             code = _loops(m, row, i, opcode)
+            if opcode == _GEMM and m.acc_banks == 2:
+                unit = MATRIX
         if code != OK:
             return code
         tokens, wrong = row[TOKENS], 0
@@ -123,6 +127,8 @@ def decode(m: State) -> int:
             wrong = tokens & (POP_NEXT | PUSH_NEXT)
         if wrong:
             return report(m, NO_NEIGHBOUR, i, TOKENS, wrong, unit)
+        if is_ordered(m, unit):
+            note_meetings(m, row, i, unit, opcode, tokens)
         flags = tokens << TOKENS_SHIFT | opcode << OPCODE_SHIFT
         heads[2 * i + HEAD] = unit | flags | -1 << NEXT_SHIFT
         heads[2 * i + TIME] = NEVER

@@ -51,6 +51,7 @@ class Engine:
             self.buffers.record["kernels"][action] = kernel.address
         self._rows = np.empty((0, COLUMNS), np.int32)
         self._heads = np.empty((0, 2), np.int64)
+        self._after = np.empty(0, np.int64)
 
     @property
     def counters(self) -> list[int]:
@@ -75,9 +76,10 @@ class Engine:
         if len(insns) > len(self._rows):
             self._rows = np.empty((len(insns), COLUMNS), np.int32)
             self._heads = np.empty((len(insns), 2), np.int64)
+            self._after = np.empty(len(insns), np.int64)
         rows = self._rows
         m["words"], m["rows"], m["count"] = halves.ctypes.data, rows.ctypes.data, len(insns)
-        m["heads"] = self._heads.ctypes.data
+        m["heads"], m["after"] = self._heads.ctypes.data, self._after.ctypes.data
         timing: Timing | None = None
         code = decode(m)
         if code == OK and latency is None:
@@ -89,7 +91,7 @@ class Engine:
             m["tokens"] = times.record["pushed"] - times.record["popped"]
             timing = Timing(cycles, times.record, times.starts, times.ends)
         if code == DEADLOCK:
-            raise explain_deadlock(m, self._heads, insns, self.config)
+            raise explain_deadlock(m, self._heads, self._after, insns, self.config)
         if code != OK:
             raise explain(m["fault"], insns, self.config, self.buffers.dram.size)
         return timing

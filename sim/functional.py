@@ -13,6 +13,7 @@ from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TOKENS_SHIFT
 from .decode import row_at
 from .faults import DEADLOCK, OK
 from .jit import entry, inlined
+from .order import has_met
 from .pointers import int64s
 from .queues import MASK, POPPED, PUSHED, UNITS
 from .semantics import execute
@@ -68,6 +69,8 @@ def _may_start(m: State, unit: int) -> bool:
     under_way = m.started[unit] - m.ended[unit]
     opcode = head >> OPCODE_SHIFT & OPCODE_MASK
     if under_way > 0 and (under_way >= IN_FLIGHT or opcode != m.opcode[unit]):
+        return False
+    if not has_met(m, unit, m.to_start[unit]):
         return False
     flags = head >> TOKENS_SHIFT
     for side in range(2):

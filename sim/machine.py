@@ -34,6 +34,8 @@ class UnitCycles:
         Waiting for the last results of an earlier GEMM or ALU.
     token_full
         Waiting for an earlier instruction that cannot push, its token queue being full.
+    order
+        COMPUTE and MATRIX: waiting for the end of an earlier instruction of the other.
     """
 
     busy: int
@@ -43,6 +45,7 @@ class UnitCycles:
     memory: int
     pipeline: int
     token_full: int
+    order: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Cycles:
 
     Attributes
     ----------
-    load, compute, store
+    load, compute, store, matrix
         By unit.
     gemm, alu
         Cycles that issued micro-ops.
@@ -66,6 +69,7 @@ class Cycles:
     load: UnitCycles
     compute: UnitCycles
     store: UnitCycles
+    matrix: UnitCycles
     gemm: int
     alu: int
     operand_hits: int
@@ -203,12 +207,13 @@ class Machine:
 
 
 def _cycles(clock: np.void) -> Cycles:
-    load, compute, store = (UnitCycles(*row) for row in clock["spent"].tolist())
+    load, compute, store, matrix = (UnitCycles(*row) for row in clock["spent"].tolist())
     load_words, compute_words, fetch_words = clock["words_read"].tolist()
     return Cycles(
         load,
         compute,
         store,
+        matrix,
         gemm=int(clock["gemm_cycles"]),
         alu=int(clock["alu_cycles"]),
         operand_hits=int(clock["operand_hits"]),

@@ -29,6 +29,9 @@ VECTOR = 16
 # Places in `counters`
 INP_LOAD, WGT_LOAD, ACC_LOAD, UOP_LOAD, OUT_STORE, GEMM_UOPS, ALU_UOPS = range(len(COUNTERS))
 
+MEETINGS = 6
+"""Where instructions of COMPUTE and MATRIX meet: two banks, and the tokens popped and pushed."""
+
 _int = np.int64
 STATE = np.dtype(
     [
@@ -46,6 +49,7 @@ STATE = np.dtype(
         ("command_depth", _int),
         ("token_depth", _int),
         ("acc_read_ports", _int),
+        ("acc_banks", _int),
         ("table", _int),  # address of columns.field_table
         # memory: addresses
         ("dram_bytes", _int),
@@ -60,6 +64,8 @@ STATE = np.dtype(
         ("words", _int),  # address, int64 (n, 2)
         ("rows", _int),  # address, int32 (n, COLUMNS); see columns
         ("heads", _int),  # address, int64 (n, 2); see columns
+        ("after", _int),  # address, int64 (n); see order
+        ("meetings", _int, 2 * MEETINGS),  # the last instruction at each place, by unit; see order
         ("count", _int),  # n
         ("first", _int, UNITS),  # index of each unit's first instruction, -1 for none
         ("last", _int, UNITS),
@@ -123,6 +129,7 @@ def new_buffers(config: Config, dram: U8) -> Buffers:
     m["command_depth"] = config.command_queue_depth
     m["token_depth"] = config.token_queue_depth
     m["acc_read_ports"] = config.acc_read_ports
+    m["acc_banks"] = config.acc_banks
     m["dram_bytes"] = dram.size
     for name in ("uops", "inp", "wgt", "acc", "immediate", "table", "dram"):
         m[name] = getattr(buffers, name).ctypes.data

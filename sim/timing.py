@@ -39,7 +39,7 @@ from .jit import compiled, entry, inlined, merged
 from .loader import begin_load, grant_load
 from .operands import operand_hits
 from .pointers import int32s, int64s
-from .queues import COMPUTE, LOAD, STORE, UNITS
+from .queues import COMPUTE, LOAD, MATRIX, STORE, UNITS
 from .semantics import execute
 from .state import Ints, State
 from .transfers import dram_address
@@ -75,6 +75,10 @@ def run_timed(m: State, t: Clock) -> int:
             if t.awake[STORE]:
                 t.awake[STORE] = 0
                 _advance(m, t, STORE)
+                moving = True
+            if t.awake[MATRIX]:
+                t.awake[MATRIX] = 0
+                _advance(m, t, MATRIX)
                 moving = True
             if t.awake[FETCH_UNIT] and not moving:
                 t.awake[FETCH_UNIT] = 0
@@ -176,7 +180,7 @@ def _advance(m: State, t: Clock, unit: int) -> None:
         elif unit == STORE:
             _begin_store(m, t, row, cycle)
         else:
-            _begin_compute(m, t, row, cycle)
+            _begin_compute(m, t, unit, row, cycle)
         if t.front_free[unit] != NEVER:
             _written(t, unit)
 
@@ -191,7 +195,7 @@ def _until(t: Clock, reader: int) -> int:
 @inlined
 def _alone(t: Clock, unit: int) -> bool:
     """Whether nothing else can go on, so that only known requests compete."""
-    return (t.awake[COMPUTE - unit] | t.awake[STORE]) == 0
+    return (t.awake[COMPUTE - unit] | t.awake[STORE] | t.awake[MATRIX]) == 0
 
 
 @inlined
@@ -222,7 +226,7 @@ def _begin_store(m: State, t: Clock, row: Ints, start: int) -> None:
 
 
 @merged
-def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
+def _begin_compute(m: State, t: Clock, unit: int, row: Ints, start: int) -> None:
     """GEMM, ALU and FINISH."""
     action, first = row[ACTION], start + ISSUE_SETUP
     cycles, stages = 0, 1
@@ -237,14 +241,14 @@ def _begin_compute(m: State, t: Clock, row: Ints, start: int) -> None:
                 t.operand_hits += hits
                 cycles += cycles - hits
             t.alu_cycles += cycles
-    t.front_free[COMPUTE] = first + cycles
-    t.written_at[COMPUTE] = max(t.written_at[COMPUTE], first + cycles - 1 + stages)
+    t.front_free[unit] = first + cycles
+    t.written_at[unit] = max(t.written_at[unit], first + cycles - 1 + stages)
 
 
 @entry
 def close_accounts(m: State, t: Clock) -> int:
     """Put down the cycles after each unit's last start; return the cycles of the whole run."""
-    cycles = max(t.ended_at[LOAD], t.ended_at[COMPUTE], t.ended_at[STORE])
+    cycles = max(t.ended_at[LOAD], t.ended_at[COMPUTE], t.ended_at[STORE], t.ended_at[MATRIX])
     for unit in range(UNITS):
         t.spent[unit, NO_INSTRUCTION] += cycles - t.front_free[unit]
     return cycles

@@ -150,7 +150,7 @@ def _run_events(
     assert run.result.starts is not None
     assert run.result.ends is not None
     columns = decode_stream(run.insns, config)
-    units: list[int] = unit_numbers(columns).tolist()
+    units: list[int] = unit_numbers(columns, config).tolist()
     starts, ends = run.result.starts + begin, run.result.ends + begin
     lanes = _lanes(units, starts, ends)
     texts = disassemble_instructions(run.insns, config)

@@ -16,7 +16,7 @@ from .columns import (
     Y_PAD_1,
     Y_SIZE,
 )
-from .compute import weight_place
+from .compute import accumulators, weight_place
 from .jit import inlined
 from .kernel import Body
 from .pointers import int8s, int16s, int32s, skip
@@ -38,17 +38,17 @@ def loads_of(lanes: int, block: int) -> dict[Memory, Body]:
     """Return LOAD by memory, for inp and acc tiles of `lanes` elements and wgt (block, block)."""
     length, tile = min(lanes, VECTOR), block * block
 
-    def inp(m: State, sram: int) -> Ints:
-        return skip(int16s(m.inp), sram * lanes)
+    def inp(m: State, row: Ints) -> Ints:
+        return skip(int16s(m.inp), row[SRAM_BASE] * lanes)
 
-    def acc(m: State, sram: int) -> Ints:
-        return skip(int32s(m.acc), sram * lanes)
+    def acc(m: State, row: Ints) -> Ints:
+        return skip(accumulators(m, row), row[SRAM_BASE] * lanes)
 
-    def wgt(m: State, sram: int) -> Ints:
-        return skip(int16s(m.wgt), sram * tile)
+    def wgt(m: State, row: Ints) -> Ints:
+        return skip(int16s(m.wgt), row[SRAM_BASE] * tile)
 
-    def uop(m: State, sram: int) -> Ints:
-        return skip(int32s(m.uops), sram * _UOP_WORDS)
+    def uop(m: State, row: Ints) -> Ints:
+        return skip(int32s(m.uops), row[SRAM_BASE] * _UOP_WORDS)
 
     def widen(m: State, to: Ints, address: int, count: int) -> None:
         source = int8s(m.dram + address)
@@ -90,7 +90,7 @@ def loads_of(lanes: int, block: int) -> dict[Memory, Body]:
 
 
 def _load(
-    place: Callable[[State, int], Ints],
+    place: Callable[[State, Ints], Ints],
     size: int,
     fill: Callable[[State, Ints, int, int], None],
 ) -> Body:
@@ -99,7 +99,7 @@ def _load(
     Parameters
     ----------
     place
-        Gives the pointer to an element in the buffer.
+        Gives the pointer to the first element that an instruction fills.
     size
         Integers that an element takes there.
     fill
@@ -108,7 +108,7 @@ def _load(
     place, fill = inlined(place), inlined(fill)
 
     def load(m: State, row: Ints) -> None:
-        to, width = place(m, row[SRAM_BASE]), row[X_SIZE]
+        to, width = place(m, row), row[X_SIZE]
         pads, full_rows = row[X_PAD_0] + row[X_PAD_1], row[Y_PAD_0] + row[Y_PAD_1]
         if pads + full_rows:
             for k in range((row[Y_SIZE] + full_rows) * (width + pads) * size):
@@ -130,7 +130,7 @@ def store_of(lanes: int) -> Body:
     def store(m: State, row: Ints) -> None:
         size = row[X_SIZE] * lanes
         address, pitch = dram_address(m, row), row[X_STRIDE] * m.element_bytes[row[MEMORY]]
-        acc = skip(int32s(m.acc), row[SRAM_BASE] * lanes)
+        acc = skip(accumulators(m, row), row[SRAM_BASE] * lanes)
         for _ in range(row[Y_SIZE]):
             out = skip(int8s(m.dram), address)
             for k in range(0, size, length):

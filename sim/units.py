@@ -7,6 +7,7 @@ from ..isa.instructions import Opcode
 from .clock import (
     MEMORY,
     NO_INSTRUCTION,
+    ORDER,
     PIPELINE,
     TOKEN_FULL,
     TOKEN_PREV,
@@ -14,8 +15,9 @@ from .clock import (
 )
 from .columns import HEAD, NEXT_SHIFT, OPCODE_MASK, OPCODE_SHIFT, TIME, TOKENS_SHIFT
 from .jit import inlined, merged
+from .order import has_met, is_ordered
 from .pointers import int64s, skip
-from .queues import CONSUMER, MASK, POPPED, PRODUCER, PUSHED
+from .queues import COMPUTE, CONSUMER, MASK, MATRIX, POPPED, PRODUCER, PUSHED
 from .state import Ints, State
 
 _LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
@@ -41,7 +43,7 @@ def may_start(m: State, t: Clock, unit: int, head: int) -> bool:
             q = _POPPED[unit, side] & MASK
             if t.popped[q] == t.pushed[q]:
                 return False
-    return True
+    return has_met(m, unit, m.to_start[unit])
 
 
 @inlined
@@ -63,6 +65,10 @@ def earliest_start(m: State, t: Clock, unit: int, head: int, seen: int) -> int:
     if ended > cycle:
         cycle = _wait(t, unit, _drain(m, unit), cycle, written + 1)
         cycle = _wait(t, unit, TOKEN_FULL, cycle, ended)
+    if is_ordered(m, unit):
+        after = int64s(m.after)[m.to_start[unit]]
+        if after >= 0:
+            cycle = _wait(t, unit, ORDER, cycle, int64s(m.heads)[2 * after + TIME])
     for side in range(2):
         if head >> (TOKENS_SHIFT + side) & 1:
             q = _POPPED[unit, side] & MASK
@@ -100,6 +106,8 @@ def pop_tokens(m: State, t: Clock, unit: int, head: int, cycle: int) -> None:
             t.popped[q] += 1
             if m.ended[giver] < t.written[giver]:
                 t.awake[giver] = 1
+            if giver == COMPUTE and m.ended[MATRIX] < t.written[MATRIX]:
+                t.awake[MATRIX] = 1
 
 
 @merged
@@ -129,10 +137,14 @@ def end_those_written(m: State, t: Clock, unit: int) -> None:
                 _place(t, q, t.pushed[q])[_THERE] = cycle
                 t.pushed[q] += 1
                 t.awake[_CONSUMER[q] & MASK] = 1
+                if m.acc_banks == 2 and _CONSUMER[q] == COMPUTE:
+                    t.awake[MATRIX] = 1
         t.end_ring[unit, ended & _RING] = t.ended_at[unit] = cycle
         heads[2 * index + TIME] = cycle
         ended += 1
         index = head >> NEXT_SHIFT
+    if is_ordered(m, unit) and ended > m.ended[unit]:
+        t.awake[COMPUTE + MATRIX - unit] = 1
     m.to_end[unit], m.ended[unit] = index, ended
 
 

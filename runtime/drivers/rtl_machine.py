@@ -164,7 +164,7 @@ class RtlMachine:
 
     def _times(self, insns: U8) -> tuple[I64, I64]:
         """Return starts and ends in program order: each unit keeps the order of its own."""
-        unit_of = unit_numbers(decode_stream(insns, self.config))
+        unit_of = unit_numbers(decode_stream(insns, self.config), self.config)
         times = np.zeros((2, len(insns)), np.int64)
         for unit in Unit:
             own = np.flatnonzero(unit_of == unit)

@@ -146,7 +146,7 @@ def with_tokens(draw: random.Random, insns: Sequence[Instruction]) -> list[Instr
     chained: list[Instruction] = []
     given = dict.fromkeys(((0, 1), (1, 0), (1, 2), (2, 1)), 0)
     for insn in insns:
-        unit, flags = int(insn.unit), dict[str, bool]()
+        unit, flags = int(insn.unit(PRESETS["default"])), dict[str, bool]()
         for side, name in ((-1, "prev"), (1, "next")):
             other = unit + side
             if not 0 <= other <= 2:
@@ -262,7 +262,7 @@ def contents(state: Interpreter) -> dict[Memory, Bytes]:
         Memory.UOP: uop,
         Memory.INP: state.inp,
         Memory.WGT: state.wgt,
-        Memory.ACC: state.acc.astype("<i4"),
+        Memory.ACC: state.banks[0].astype("<i4"),
     }
     return {
         memory: values.reshape(len(values), -1).view(np.uint8) for memory, values in buffers.items()

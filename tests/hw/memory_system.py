@@ -111,7 +111,7 @@ class Units:
         for unit in Unit:
             self._start(ctx, unit, cycle, held)
             self._end(unit, oldest[unit], cycle, held)
-        taken = command is not None and room[command.insn.unit]
+        taken = command is not None and room[command.insn.unit(self.config)]
         ctx.set(self.system.fetch.command.ready, taken)
 
         def finish() -> None:
@@ -121,7 +121,7 @@ class Units:
                     op.written |= bool(written >> op.slot & 1)
             if taken:
                 assert command is not None
-                self.queues[command.insn.unit].append(command)
+                self.queues[command.insn.unit(self.config)].append(command)
 
         return finish
 

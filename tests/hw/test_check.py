@@ -92,7 +92,7 @@ def test_a_word_is_as_wrong_as_the_simulator_says(config: Config) -> None:
             met.add(code)
             if code is ErrorCode.NONE:
                 insn: Instruction = decode(word, config)
-                assert ctx.get(check.unit) == insn.unit
+                assert ctx.get(check.unit) == insn.unit(config)
 
     simulator = Simulator(check)
     simulator.add_testbench(drive)

@@ -137,12 +137,23 @@ def test_what_does_not_exist_is_named_with_what_does(word: int, message: str) ->
 
 
 def test_each_instruction_knows_its_unit() -> None:
-    assert Load(memory=Memory.INP).unit is Unit.LOAD
-    assert Load(memory=Memory.WGT).unit is Unit.LOAD
-    for memory in (Memory.UOP, Memory.ACC, Memory.ACC_8BIT):
-        assert Load(memory=memory).unit is Unit.COMPUTE
-    assert {Gemm().unit, Alu().unit, Finish().unit} == {Unit.COMPUTE}
-    assert Store().unit is Unit.STORE
+    for banks in (1, 2):
+        config = Config(acc_banks=banks)
+        assert Load(memory=Memory.INP).unit(config) is Unit.LOAD
+        assert Load(memory=Memory.WGT).unit(config) is Unit.LOAD
+        for memory in (Memory.UOP, Memory.ACC, Memory.ACC_8BIT):
+            assert Load(memory=memory).unit(config) is Unit.COMPUTE
+        assert {Alu().unit(config), Finish().unit(config)} == {Unit.COMPUTE}
+        assert Gemm().unit(config) is (Unit.COMPUTE if banks == 1 else Unit.MATRIX)
+        assert Store().unit(config) is Unit.STORE
+
+
+def test_a_bank_has_bits_where_there_are_two() -> None:
+    two = Config(acc_banks=2)
+    for insn in (Gemm(bank=1), Alu(bank=1), Store(bank=1), Load(memory=Memory.ACC, bank=1)):
+        assert decode(insn.encode(two), two) == insn
+        with pytest.raises(FieldError, match="bank is 1; this configuration has no bits for it"):
+            insn.encode(Config())
 
 
 def test_numbers_are_the_references() -> None:

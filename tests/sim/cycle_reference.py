@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from vtakit.isa import costs
 from vtakit.isa.config import Config
-from vtakit.isa.instructions import Alu, Gemm, Instruction, Load, Store, Unit
+from vtakit.isa.instructions import Alu, Finish, Gemm, Instruction, Load, Memory, Store, Unit
 
 from .interpreter import Interpreter, decode_program
 
 IN_FLIGHT = 8
 NONE = -1
-POPS = {Unit.LOAD: (NONE, 1), Unit.COMPUTE: (0, 3), Unit.STORE: (2, NONE)}
-PUSHES = {Unit.LOAD: (NONE, 0), Unit.COMPUTE: (1, 2), Unit.STORE: (3, NONE)}
+POPS = {Unit.LOAD: (NONE, 1), Unit.COMPUTE: (0, 3), Unit.STORE: (2, NONE), Unit.MATRIX: (0, 3)}
+PUSHES = {Unit.LOAD: (NONE, 0), Unit.COMPUTE: (1, 2), Unit.STORE: (3, NONE), Unit.MATRIX: (1, 2)}
+MIDDLE = (Unit.COMPUTE, Unit.MATRIX)
 
 
 class StandstillError(Exception):
@@ -57,6 +58,17 @@ def issue_cycles(insn: Gemm | Alu, state: Interpreter) -> int:
         cycles += 1 if register == src else 2
         register = None if dst == src else src
     return cycles
+
+
+def meet(a: Instruction, b: Instruction, config: Config) -> bool:
+    """Whether two instructions of COMPUTE and MATRIX keep their order."""
+    banks = [
+        {0, 1} if isinstance(one, Finish) or (isinstance(one, Load) and one.memory is Memory.UOP)
+        else {one.bank if isinstance(one, Load | Gemm | Alu) else 0}
+        for one in (a, b)
+    ]  # fmt: skip
+    flags = ("pop_prev", "pop_next", "push_prev", "push_next")
+    return bool(banks[0] & banks[1]) or any(getattr(a, f) and getattr(b, f) for f in flags)
 
 
 @dataclass(eq=False)
@@ -249,7 +261,7 @@ class CycleReference:
         inside = -(-(index % costs.FETCH_BURST + 1) * 16 // self.config.bus_bytes)
         if self.received_words < index // costs.FETCH_BURST * whole + inside:
             return
-        queue = self.queues[self.program[index].unit]
+        queue = self.queues[self.program[index].unit(self.config)]
         if len(queue) < self.config.command_queue_depth:
             self._do(self._hand_over, queue, index)
 
@@ -272,6 +284,8 @@ class CycleReference:
             return self._wait_for(last)
         if len(under_way) >= IN_FLIGHT:
             return self._wait_for(under_way[0])
+        if unit in MIDDLE and self._must_follow(unit, index):
+            return "order"
         prev, following = POPS[unit]
         if insn.pop_prev and self.tokens[prev] == 0:
             return "token_prev"
@@ -280,6 +294,15 @@ class CycleReference:
         pops = [prev] * insn.pop_prev + [following] * insn.pop_next
         self._do(self._begin, unit, self._under_way(index, insn), pops)
         return "busy"
+
+    def _must_follow(self, unit: Unit, index: int) -> bool:
+        """Whether an earlier instruction of the other unit, that this one meets, has not ended."""
+        return any(
+            self.ends[i] < 0 and other.unit(self.config) in MIDDLE
+            and other.unit(self.config) is not unit
+            and meet(self.program[index], other, self.config)
+            for i, other in enumerate(self.program[:index])
+        )  # fmt: skip
 
     def _wait_for(self, op: UnderWay) -> str:
         if op.written is not None and self.cycle > op.written:

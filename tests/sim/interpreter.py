@@ -30,7 +30,10 @@ class Interpreter:
         self.uop = [Uop()] * config.uop_depth
         self.inp = np.zeros((config.inp_depth, config.batch, config.block_in), np.int8)
         self.wgt = np.zeros((config.wgt_depth, config.block_out, config.block_in), np.int8)
-        self.acc = np.zeros((config.acc_depth, config.batch, config.block_out), np.int32)
+        tile = (config.batch, config.block_out)
+        self.banks = [
+            np.zeros((config.acc_depth, *tile), np.int32) for _ in range(config.acc_banks)
+        ]
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def run(self, insns: Bytes) -> None:
@@ -62,16 +65,16 @@ class Interpreter:
         size = insn.memory.element_bytes(self.config)
         sram = insn.sram_base
         width = insn.x_pad_0 + insn.x_size + insn.x_pad_1
-        sram = self._zeros(insn.memory, sram, insn.y_pad_0 * width)
+        sram = self._zeros(insn, sram, insn.y_pad_0 * width)
         for address in self._rows(insn):
-            sram = self._zeros(insn.memory, sram, insn.x_pad_0)
+            sram = self._zeros(insn, sram, insn.x_pad_0)
             for x in range(insn.x_size):
                 data = self.dram[address + x * size : address + (x + 1) * size]
                 assert data.size == size
-                self._put(insn.memory, sram, data)
+                self._put(insn, sram, data)
                 sram += 1
-            sram = self._zeros(insn.memory, sram, insn.x_pad_1)
-        self._zeros(insn.memory, sram, insn.y_pad_1 * width)
+            sram = self._zeros(insn, sram, insn.x_pad_1)
+        self._zeros(insn, sram, insn.y_pad_1 * width)
         name, counted = {
             Memory.UOP: ("uop_load_nbytes", size),
             Memory.INP: ("inp_load_nbytes", size),
@@ -81,14 +84,15 @@ class Interpreter:
         }[insn.memory]
         self.counters[name] += insn.y_size * insn.x_size * counted
 
-    def _zeros(self, memory: Memory, sram: int, count: int) -> int:
-        nothing = np.zeros(memory.element_bytes(self.config), np.uint8)
+    def _zeros(self, insn: Load, sram: int, count: int) -> int:
+        nothing = np.zeros(insn.memory.element_bytes(self.config), np.uint8)
         for element in range(sram, sram + count):
-            self._put(memory, element, nothing)
+            self._put(insn, element, nothing)
         return sram + count
 
-    def _put(self, memory: Memory, element: int, data: Bytes) -> None:
-        match memory:
+    def _put(self, insn: Load, element: int, data: Bytes) -> None:
+        acc = self.banks[insn.bank]
+        match insn.memory:
             case Memory.UOP:
                 word = int.from_bytes(data.tobytes(), "little")
                 self.uop[element] = Uop.decode(word, self.config)
@@ -97,9 +101,9 @@ class Interpreter:
             case Memory.WGT:
                 self.wgt[element] = data.view(np.int8).reshape(self.wgt.shape[1:])
             case Memory.ACC:
-                self.acc[element] = data.view("<i4").reshape(self.acc.shape[1:])
+                acc[element] = data.view("<i4").reshape(acc.shape[1:])
             case Memory.ACC_8BIT:
-                self.acc[element] = data.view(np.int8).reshape(self.acc.shape[1:])
+                acc[element] = data.view(np.int8).reshape(acc.shape[1:])
             case Memory.OUT:
                 raise AssertionError("nothing is loaded there")
 
@@ -107,7 +111,7 @@ class Interpreter:
         size = self.config.out_tile_bytes
         sram = insn.sram_base
         for address in self._rows(insn):
-            tiles = self.acc[sram : sram + insn.x_size].astype(np.int8).view(np.uint8)
+            tiles = self.banks[insn.bank][sram : sram + insn.x_size].astype(np.int8).view(np.uint8)
             self.dram[address : address + insn.x_size * size] = tiles.reshape(-1)
             sram += insn.x_size
         self.counters["out_store_nbytes"] += insn.y_size * insn.x_size * size
@@ -128,19 +132,21 @@ class Interpreter:
         ]
 
     def _gemm(self, insn: Gemm) -> None:
+        acc = self.banks[insn.bank]
         for dst, src, wgt in self.steps(insn):
             if insn.reset:
-                self.acc[dst] = 0
+                acc[dst] = 0
                 continue
             product = self.wgt[wgt].astype(np.int64) @ self.inp[src].astype(np.int64).T
-            self.acc[dst] = (self.acc[dst] + product.T).astype(np.int32)
+            acc[dst] = (acc[dst] + product.T).astype(np.int32)
             self.counters["gemm_counter"] += 1
 
     def _alu(self, insn: Alu) -> None:
+        acc = self.banks[insn.bank]
         for dst, src, _ in self.steps(insn):
-            x = self.acc[dst].astype(np.int64)
-            y = np.full_like(x, insn.imm) if insn.use_imm else self.acc[src].astype(np.int64)
-            self.acc[dst] = operate(insn.alu_opcode, x, y).astype(np.int32)
+            x = acc[dst].astype(np.int64)
+            y = np.full_like(x, insn.imm) if insn.use_imm else acc[src].astype(np.int64)
+            acc[dst] = operate(insn.alu_opcode, x, y).astype(np.int32)
             self.counters["alu_counter"] += 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +36,7 @@ ODD = {
                   acc_buffer_bytes=256),
     "batch4": replace(PRESETS["tiny"], batch=4, block_in=2, block_out=2),
     "block64": Config(1, 64, 64, inp_buffer_bytes=4 << 10, acc_buffer_bytes=16 << 10),
+    **{f"{name}, banks": replace(PRESETS[name], acc_banks=2) for name in ("tiny", "default")},
 }  # fmt: skip
 """Machines unlike the presets: the least and the largest tiles, and a batch."""
 
@@ -69,27 +71,40 @@ def uop_bytes(config: Config, *uops: tuple[int, int, int]) -> Bytes:
     return encode_uops(dst, src, wgt, config).view(np.uint8)
 
 
-def in_order(instructions: Iterable[Instruction]) -> list[Instruction]:
+def place(insn: Instruction) -> Unit:
+    """Return the unit of an instruction, COMPUTE for MATRIX: where it stands in the pipeline."""
+    return insn.unit(PRESETS["default"])
+
+
+def in_order(instructions: Iterable[Instruction], banks: int = 1) -> list[Instruction]:
     """Give instructions the tokens that make each wait for the one before.
 
     LOAD INP; STORE    →    LOAD INP push_next; GEMM (empty) pop_prev push_next; STORE pop_prev
+
+    With two banks, instructions of COMPUTE and MATRIX need not wait for each other, so what comes
+    before or after another unit's is an empty LOAD UOP, which waits for all.
     """
     ordered: list[Instruction] = []
+    relay = Load(memory=Memory.UOP)
     for insn in instructions:
-        if ordered and abs(ordered[-1].unit - insn.unit) == 2:
-            _follow(ordered, Gemm())
+        far = place(ordered[-1]) - place(insn) if ordered else 0
+        if far and (abs(far) == 2 or banks == 2):
+            if place(ordered[-1]) is not Unit.COMPUTE or banks == 2:
+                _follow(ordered, relay)
+            if place(insn) is Unit.COMPUTE:
+                _follow(ordered, relay)
         _follow(ordered, insn)
-    if ordered and ordered[-1].unit is not Unit.COMPUTE:
+    if ordered and place(ordered[-1]) is not Unit.COMPUTE:
         _follow(ordered, Finish())
     return ordered
 
 
 def _follow(ordered: list[Instruction], insn: Instruction) -> None:
     """Append an instruction that waits for the last one, which is of a neighbour or of its unit."""
-    if ordered and ordered[-1].unit < insn.unit:
+    if ordered and place(ordered[-1]) < place(insn):
         ordered[-1] = replace(ordered[-1], push_next=True)
         insn = replace(insn, pop_prev=True)
-    elif ordered and ordered[-1].unit > insn.unit:
+    elif ordered and place(ordered[-1]) > place(insn):
         ordered[-1] = replace(ordered[-1], push_prev=True)
         insn = replace(insn, pop_next=True)
     ordered.append(insn)
@@ -137,7 +152,9 @@ def transfers(draw: st.DrawFn, config: Config, memory: Memory) -> Load | Store:
     first = draw(st.integers(0, room - max(y_size - 1, 0) * stride - x_size))
     turns = draw(st.integers(0, min(2, size - 1)))  # whole turns through the address space
     kind = Store if memory is Memory.OUT else Load
+    banked = memory in (Memory.ACC, Memory.ACC_8BIT, Memory.OUT)
     return kind(
+        bank=draw(st.integers(0, config.bank_bits)) if banked else 0,
         memory=memory,
         sram_base=min(sram_base, 0xFFFF),
         dram_base=begin // size + first + turns * (FAR // size),
@@ -172,6 +189,7 @@ def loops(draw: st.DrawFn, config: Config, *, alu: bool) -> Gemm | Alu:
         "dst_factor_in": dst[1],
         "src_factor_out": src[0],
         "src_factor_in": src[1],
+        "bank": draw(st.integers(0, config.bank_bits)),
     }
     if alu:
         imm = draw(st.one_of(st.integers(-40, 40), st.integers(-(1 << 15), (1 << 15) - 1)))
@@ -195,15 +213,17 @@ def instructions(config: Config) -> st.SearchStrategy[Instruction]:
 def with_tokens(draw: st.DrawFn, config: Config) -> list[Instruction]:
     """Draw a program with any tokens, most of which are popped after they have been pushed."""
     insns: list[Instruction] = []
-    tokens = {(a, b): 0 for a in Unit for b in Unit if abs(a - b) == 1}
+    pipeline = (Unit.LOAD, Unit.COMPUTE, Unit.STORE)
+    tokens = {(a, b): 0 for a in pipeline for b in pipeline if abs(a - b) == 1}
     chance = st.integers(0, 3)
     for insn in draw(st.lists(instructions(config), min_size=1, max_size=14)):
         flags: dict[str, bool] = {}
         for side, step in (("prev", -1), ("next", 1)):
-            peer = insn.unit + step
-            if not 0 <= peer < len(Unit):
+            own = place(insn)
+            peer = own + step
+            if not 0 <= peer < len(pipeline):
                 continue
-            come, go = (Unit(peer), insn.unit), (insn.unit, Unit(peer))
+            come, go = (Unit(peer), own), (own, Unit(peer))
             if draw(chance) < 2 and (tokens[come] > 0 or draw(st.integers(0, 30)) == 30):
                 flags[f"pop_{side}"] = True
                 tokens[come] -= 1
@@ -225,18 +245,18 @@ def show_buffers(config: Config) -> Sequence[Instruction]:
     shown: list[Instruction] = [Load(memory=Memory.UOP, dram_base=TOP // 4, y_size=1, x_size=1)]
     at = DATA // config.out_tile_bytes
 
-    def store(tiles: int, first: int) -> None:
+    def store(tiles: int, first: int, bank: int = 0) -> None:
         nonlocal at
-        shown.append(Store(sram_base=first, dram_base=at, y_size=1, x_size=tiles))
+        shown.append(Store(bank=bank, sram_base=first, dram_base=at, y_size=1, x_size=tiles))
         at += tiles
 
-    for first in places:
+    for bank, first in product(range(config.acc_banks), places):
         tiles = min(most, config.acc_depth - first)
         for _ in range(4):
-            store(tiles, first)
+            store(tiles, first, bank)
             shown.append(
                 Alu(uop_end=1, iter_out=1, iter_in=tiles, dst_factor_in=1, src_factor_in=1,
-                    alu_opcode=AluOp.SHR, use_imm=True, imm=8)
+                    alu_opcode=AluOp.SHR, use_imm=True, imm=8, bank=bank)
             )  # fmt: skip
     for src, wgt in ((1, 0), (0, 1), (1, 1)):
         tiles = min(most, config.inp_depth, config.wgt_depth)

@@ -39,7 +39,8 @@ from .programs import (
 
 
 def units(cycles: Cycles) -> dict[Unit, UnitCycles]:
-    return {Unit.LOAD: cycles.load, Unit.COMPUTE: cycles.compute, Unit.STORE: cycles.store}
+    rows = (cycles.load, cycles.compute, cycles.store, cycles.matrix)
+    return dict(zip(Unit, rows, strict=True))
 
 
 def check_sums(result: Result, insns: np.ndarray, config: Config) -> None:
@@ -51,7 +52,7 @@ def check_sums(result: Result, insns: np.ndarray, config: Config) -> None:
         assert sum(astuple(spent)) == result.cycles, unit
         assert min(astuple(spent)) >= 0, unit
     assert cycles.fetch_words * config.bus_bytes >= insns.nbytes
-    assert cycles.gemm + cycles.alu <= cycles.compute.busy
+    assert cycles.gemm + cycles.alu <= cycles.compute.busy + cycles.matrix.busy
     words = cycles.fetch_words + cycles.load_words + cycles.compute_words
     assert words <= result.cycles
     assert cycles.store_words <= result.cycles
@@ -75,7 +76,7 @@ def test_each_unit_accounts_for_every_cycle_of_random_programs(config: Config) -
     )
     def check(drawn: list[Instruction], ordered: bool, latency: int, bus_bits: int) -> None:
         wide = replace(config, bus_bits=bus_bits)
-        insns = program(wide, *(in_order(drawn) if ordered else drawn))
+        insns = program(wide, *(in_order(drawn, wide.acc_banks) if ordered else drawn))
         vta = machine(wide, memory_image(wide, 5), latency)
         check_sums(vta.run(insns), insns, wide)
 

@@ -56,7 +56,11 @@ def test_random_programs_do_what_the_interpreter_does(config: Config) -> None:
             fits = min(6, memory.depth(config))
             base = DATA // memory.element_bytes(config)
             begin.append(Load(memory=memory, dram_base=base, y_size=1, x_size=fits))
-        compare(config, dram, program(config, *in_order([*begin, *drawn, *show_buffers(config)])))
+        compare(
+            config,
+            dram,
+            program(config, *in_order([*begin, *drawn, *show_buffers(config)], config.acc_banks)),
+        )
 
     check()
 
@@ -88,7 +92,7 @@ def test_alu_operations_on_extremes(config: Config, operation: AluOp) -> None:
         for byte in range(4):
             insns.append(Store(dram_base=out + byte * per_run, y_size=1, x_size=per_run))
             insns.append(Alu(**walk, alu_opcode=AluOp.SHR, use_imm=True, imm=8))
-        left = compare(config, dram, program(config, *in_order(insns)))
+        left = compare(config, dram, program(config, *in_order(insns, config.acc_banks)))
         count = per_run * lanes
         found = left[DATA : DATA + 4 * count].reshape(4, count).T.copy().view("<i4").reshape(-1)
         x, y = part.T.astype(np.int64)
@@ -120,7 +124,7 @@ def test_immediates_are_sign_extended(config: Config) -> None:
                 insns.append(Store(dram_base=out, y_size=1, x_size=1))
                 insns.append(Alu(**once, alu_opcode=AluOp.SHR, imm=24))
                 out += 1
-    left = compare(config, dram, program(config, *in_order(insns)))
+    left = compare(config, dram, program(config, *in_order(insns, config.acc_banks)))
     x = dram[DATA : DATA + 4 * lanes].view("<i4")
     expected = (x.astype(np.int64) - 32768).astype(np.int32)
     at = TOP // 2 // config.out_tile_bytes + 2 * 12 * int(AluOp.ADD)
@@ -146,7 +150,7 @@ def test_micro_ops_see_what_earlier_ones_wrote(timing: bool) -> None:
         Store(dram_base=DATA // config.out_tile_bytes, y_size=1, x_size=14),
     ]  # fmt: skip
     vta = machine(config, dram)
-    vta.run(program(config, *in_order(insns)), timing=timing)
+    vta.run(program(config, *in_order(insns, config.acc_banks)), timing=timing)
     found = vta.dram[DATA : DATA + 14 * lanes].reshape(14, lanes)[:, 0].tolist()
     assert found == [0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233]
 
@@ -167,7 +171,7 @@ def test_a_gemm_accumulates_into_one_tile_and_wraps(timing: bool) -> None:
         Store(dram_base=DATA // config.out_tile_bytes, y_size=1, x_size=1),
     ]
     vta = machine(config, dram)
-    vta.run(program(config, *in_order(insns)), timing=timing)
+    vta.run(program(config, *in_order(insns, config.acc_banks)), timing=timing)
     total = steps * (16 << 14) - (1 << 32)
     assert set(vta.dram[DATA : DATA + 16].view(np.int8).tolist()) == {total >> 24}
 
@@ -186,7 +190,7 @@ def test_rows_wrap_at_the_end_of_the_address_space(timing: bool) -> None:
         Load(memory=Memory.ACC_8BIT, dram_base=first // size, y_size=2, x_size=1, x_stride=stride),
         Store(dram_base=first // size + 1, y_size=2, x_size=1, x_stride=stride),
     ]
-    vta.run(program(config, *in_order(insns)), timing=timing)
+    vta.run(program(config, *in_order(insns, config.acc_banks)), timing=timing)
     assert vta.dram[first + size : first + 2 * size].tolist() == [5] * size
     assert vta.dram[second + size : second + 2 * size].tolist() == [7] * size
 

@@ -19,6 +19,7 @@ from .cycle_reference import CycleReference, StandstillError
 from .interpreter import Interpreter
 from .programs import (
     DATA,
+    ODD,
     RECORDED,
     SLOW_DRAWS,
     UOPS,
@@ -57,7 +58,7 @@ def agree(config: Config, dram: Bytes, insns: Bytes, latency: int) -> None:
 def _agree_on_causes(result: Result, reference: CycleReference) -> None:
     spent = result.counters.cycles
     assert spent is not None
-    for unit, row in zip(Unit, (spent.load, spent.compute, spent.store), strict=True):
+    for unit, row in zip(Unit, (spent.load, spent.compute, spent.store, spent.matrix), strict=True):
         expected = {field.name: reference.spent[unit][field.name] for field in fields(UnitCycles)}
         assert dict(zip(expected, astuple(row), strict=True)) == expected, unit
 
@@ -102,7 +103,10 @@ def varied(draw: st.DrawFn, config: Config) -> Config:
     )
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+MACHINES = PRESETS | {"banks": ODD["default, banks"], "tiny, banks": ODD["tiny, banks"]}
+
+
+@pytest.mark.parametrize("config", MACHINES.values(), ids=MACHINES)
 def test_random_programs_take_the_cycles_of_the_rules(config: Config) -> None:
     dram = memory_image(config, 11)
 

@@ -229,6 +229,9 @@ def finishes() -> list[list[Instruction]]:
     return programs
 
 
+PIPELINE = (Unit.LOAD, Unit.COMPUTE, Unit.STORE)
+
+
 class _Queue:
     """Who gives tokens to a queue and who takes them, by their places in the program."""
 
@@ -258,11 +261,15 @@ class _Program:
     def __init__(self, programs: Programs) -> None:
         self.programs, self.draw = programs, programs.draw
         self.made: list[Made] = []
-        self.queues = [_Queue(a, b) for a in Unit for b in Unit if abs(a - b) == 1]
+        self.config = programs.config
+        self.queues = [_Queue(a, b) for a in PIPELINE for b in PIPELINE if abs(a - b) == 1]
 
     def append(self, made: Made) -> None:
         """Add an instruction that waits for those it clashes with, and other tokens."""
-        unit, pattern = made.insn.unit, self.programs.pattern(made.insn).split()
+        unit, pattern = (
+            made.insn.unit(self.config),
+            self.programs.pattern(made.insn).split(),
+        )
         taken = [queue for queue in self.queues if queue.taker is unit]
         given = [queue for queue in self.queues if queue.giver is unit]
         pops = {queue.pop for queue in taken if self._must_wait(queue, made)} | set(pattern)
@@ -295,7 +302,7 @@ class _Program:
             (
                 i
                 for i, other in enumerate(self.made)
-                if other.insn.unit is queue.giver and other.clashes(made)
+                if other.insn.unit(self.config) is queue.giver and other.clashes(made)
             ),
             default=None,
         )
@@ -304,7 +311,9 @@ class _Program:
         while queue.held() and queue.pushes[len(queue.pops)] < clash:
             self._filler(queue.taker, pop=queue)
         if not queue.held():
-            last = max(i for i, one in enumerate(self.made) if one.insn.unit is queue.giver)
+            last = max(
+                i for i, one in enumerate(self.made) if one.insn.unit(self.config) is queue.giver
+            )
             self._push(queue, self.made[last], last)
         return True
 
