@@ -110,7 +110,7 @@ def _replaced(
     gone = block.target.tensor
     assert isinstance(gone, Buffer)
     copies = max(taken.copies, gone.copies)
-    merged = taken.renamed(taken.name, {}, copies) if copies > taken.copies else taken
+    merged = taken.renamed(taken.name, {}, copies=copies) if copies > taken.copies else taken
 
     def change(part: Expr) -> Expr | None:
         if isinstance(part, Read) and part.tensor in (gone, taken):

@@ -38,6 +38,8 @@ class Buffer(Tensor):
         The most that `counts` can be.
     copies : int
         Places that take turns, each time the buffer is allocated.
+    thread : int or None
+        The virtual thread that it belongs to, of those that run side by side.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Buffer(Tensor):
         counts: tuple[Expr, ...],
         copies: int = 1,
         name: str | None = None,
+        thread: int | None = None,
     ) -> None:
         shape = [max(1, limits(count)[1]) for count in counts]
         super().__init__(name or tensor.name, shape, tensor.element)
@@ -58,6 +61,7 @@ class Buffer(Tensor):
         self.step = step
         self.counts = counts
         self.copies = copies
+        self.thread = thread
 
     @property
     def tiles(self) -> int:
@@ -67,7 +71,14 @@ class Buffer(Tensor):
             tiles *= extent
         return tiles
 
-    def renamed(self, name: str, values: dict[Axis, Expr], copies: int | None = None) -> "Buffer":
+    def renamed(
+        self,
+        name: str,
+        values: dict[Axis, Expr],
+        *,
+        copies: int | None = None,
+        thread: int | None = None,
+    ) -> "Buffer":
         """Return another buffer like this one, with loop axes replaced."""
         return Buffer(
             self.tensor,
@@ -77,6 +88,7 @@ class Buffer(Tensor):
             tuple(bind(count, values) for count in self.counts),
             self.copies if copies is None else copies,
             name,
+            self.thread if thread is None else thread,
         )
 
 

@@ -78,7 +78,9 @@ class _Threads:
         for number in range(loop.axis.extent):
             runs.append(_unless_always(Binary(BinaryOp.LT, Const(number), loop.extent)))
             values: dict[Axis, Expr] = {loop.axis: Const(number)}
-            copies.append({b: b.renamed(f"{b.name}.{number}", values) for b in touched})
+            copies.append(
+                {b: b.renamed(f"{b.name}.{number}", values, thread=number) for b in touched}
+            )
         return _Threads(loop.axis, tuple(runs), touched, inside - touched, copies)
 
     def weave(self, body: Body) -> Body:

@@ -347,8 +347,10 @@ PRESETS: dict[str, Config] = {
     ),
     "batch2": replace(Config(), batch=2),
     "big": replace(Config(), block_in=32, block_out=32),
+    "banked": replace(Config(), acc_banks=2),
 }
-"""Machines by name: `default` is the original VTA's; the others are smaller, larger, batched."""
+"""Machines by name: `default` is the original VTA's; the others are smaller, larger, batched, and
+the default one with two banks of accumulators."""
 
 
 def load_config(name: str) -> Config:

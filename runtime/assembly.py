@@ -24,6 +24,7 @@ class Move(NamedTuple):
 
     memory: Memory
     transfer: Transfer
+    bank: int
 
 
 class Step(NamedTuple):
@@ -31,6 +32,7 @@ class Step(NamedTuple):
 
     kernel: Kernel
     uops: int
+    bank: int
     op: AluOp | None
     imm: int | None
     reset: bool
@@ -82,6 +84,8 @@ def assemble(
     for cls in (Gemm, Alu):
         chosen = [item for item in begun if (item[1].op is None) == (cls is Gemm)]
         columns = _step_columns([step for _, step, _ in chosen], cls)
+        banks = np.array([step.bank for _, step, _ in chosen], np.int64)
+        columns |= _bank_column(banks, config)
         begins = np.array([begin for _, _, begin in chosen], np.int64)
         counts = np.array([len(step.kernel.uops) for _, step, _ in chosen], np.int64)
         columns |= {"uop_begin": begins, "uop_end": begins + counts}
@@ -138,13 +142,14 @@ def _tokens(order: TokenOrder, count: int) -> dict[str, npt.NDArray[np.int64]]:
 def _move_columns(moves: Sequence[Move], config: Config) -> dict[str, npt.NDArray[np.int64]]:
     rows = np.array(
         [
-            (memory, memory.element_bytes(config), *transfer[:5], *transfer.pads)
-            for memory, transfer in moves
+            (memory, memory.element_bytes(config), *transfer[:5], *transfer.pads, bank)
+            for memory, transfer, bank in moves
         ],
         np.int64,
-    ).reshape(-1, 11)
-    memory, element, sram, dram, y_size, x_size, x_stride, top, bottom, left, right = rows.T
+    ).reshape(-1, 12)
+    memory, element, sram, dram, y_size, x_size, x_stride, top, bottom, left, right, bank = rows.T
     return {
+        **_bank_column(bank, config),
         "memory": memory,
         "sram_base": sram,
         "dram_base": dram // element,
@@ -156,6 +161,11 @@ def _move_columns(moves: Sequence[Move], config: Config) -> dict[str, npt.NDArra
         "x_pad_0": left,
         "x_pad_1": right,
     }
+
+
+def _bank_column(banks: npt.NDArray[np.int64], config: Config) -> _Columns:
+    """Return the field that names a bank, which there is where there are several."""
+    return {"bank": banks} if config.acc_banks > 1 else {}
 
 
 def _step_columns(

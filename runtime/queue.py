@@ -12,8 +12,8 @@ from .assembly import Bare, Move, Record, Step, assemble
 from .hazards import NEVER, Dram, Tiles, newest
 from .kernel import Kernel, Nest, Operands, compile_nest
 from .stream import Mark, Stream
-from .tokens import TokenOrder
-from .transfer import NO_PADS, Dim, Pads, transfers
+from .tokens import BANKS, After, TokenOrder
+from .transfer import NO_PADS, Dim, Pads, Transfer, transfers
 
 
 class QueueError(ValueError):
@@ -26,7 +26,8 @@ class CommandQueue:
     Which commands must wait for which follows from what they read and write: tiles of SRAM (the
     range from the first to the last one that a GEMM or ALU touches) and bytes of DRAM (exactly).
     So commands that are to overlap must use different tiles: the halves of a buffer, taken in
-    turns. DRAM addresses are byte offsets into the arena, which gets its place when the stream is
+    turns. Accumulator tiles are counted through both banks, where there are two; a command stays
+    in one. DRAM addresses are byte offsets into the arena, which gets its place when the stream is
     bound to a device.
 
     Parameters
@@ -40,7 +41,7 @@ class CommandQueue:
         self._order = TokenOrder(config.token_queue_depth)
         self._inp = Tiles(config.inp_depth)
         self._wgt = Tiles(config.wgt_depth)
-        self._acc = Tiles(config.acc_depth)
+        self._acc = Tiles(config.acc_banks * config.acc_depth)
         self._dram = Dram(config)
         self._records: list[Record] = []
         self._newest = [NEVER] * len(Unit)
@@ -107,16 +108,18 @@ class CommandQueue:
             )
         unit = Unit.LOAD if memory in (Memory.INP, Memory.WGT) else Unit.COMPUTE
         buffer = self._inp if memory is Memory.INP else self._wgt
+        bank, sram_base = (0, sram_base) if unit is Unit.LOAD else self._banked(sram_base)
         for move in transfers(memory, sram_base, dram_byte, dims, self.config, pads):
-            tiles = slice(move.sram_base, move.sram_base + move.tiles)
             stored = self._dram.newest_write(memory, move)
             if unit is Unit.LOAD:
-                after = (NEVER, newest(buffer.read, tiles), stored)
-                number = self._issue(unit, after, Move(memory, move))
+                tiles = slice(move.sram_base, move.sram_base + move.tiles)
+                after = After(compute=(newest(buffer.read, tiles),), store=stored)
+                number = self._issue(unit, after, Move(memory, move, bank))
                 buffer.written[tiles] = number
             else:
-                after = (NEVER, NEVER, max(newest(self._acc.read, tiles), stored))
-                number = self._issue(unit, after, Move(memory, move))
+                tiles = self._tiles(bank, move)
+                after = After(store=max(newest(self._acc.read, tiles), stored))
+                number = self._issue(unit, after, Move(memory, move, bank), (bank,))
                 self._acc.written[tiles] = number
             self._dram.note_read(unit, memory, move, number)
 
@@ -151,12 +154,13 @@ class CommandQueue:
             As `store`.
         """
         self._open()
+        bank, sram_base = self._banked(sram_base)
         for move in transfers(Memory.OUT, sram_base, dram_byte, dims, self.config):
-            tiles = slice(move.sram_base, move.sram_base + move.tiles)
+            tiles = self._tiles(bank, move)
             loaded = self._dram.newest_read(Unit.LOAD, Memory.OUT, move)
-            computed = self._dram.newest_read(Unit.COMPUTE, Memory.OUT, move)
-            after = (loaded, max(newest(self._acc.written, tiles), computed), NEVER)
-            number = self._issue(Unit.STORE, after, Move(Memory.OUT, move))
+            read = self._dram.newest_read(Unit.COMPUTE, Memory.OUT, move)
+            after = After(loaded, (newest(self._acc.written, tiles), read))
+            number = self._issue(Unit.STORE, after, Move(Memory.OUT, move, bank))
             self._acc.read[tiles] = number
             self._dram.note_write(Memory.OUT, move, number)
 
@@ -199,7 +203,8 @@ class CommandQueue:
             When called again.
         """
         self._open()
-        self._issue(Unit.COMPUTE, (self._newest[0], NEVER, self._newest[2]), Bare.FINISH)
+        after = After(load=self._newest[Unit.LOAD], store=self._newest[Unit.STORE])
+        self._issue(Unit.COMPUTE, after, Bare.FINISH)
         self._finished = True
         return assemble(self._records, self._marks, self._order, self._lists, self.config)
 
@@ -207,9 +212,19 @@ class CommandQueue:
         if self._finished:
             raise QueueError("this queue is finished; a new program needs a new CommandQueue")
 
-    def _issue(self, unit: Unit, after: tuple[int, int, int], record: Record) -> int:
-        number = self._order.issue(unit, after)
-        if number > len(self._records):
+    def _banked(self, tile: int) -> tuple[int, int]:
+        """Return the bank of an accumulator tile, and its number there."""
+        bank = min(max(tile // self.config.acc_depth, 0), self.config.acc_banks - 1)
+        return bank, tile - bank * self.config.acc_depth
+
+    def _tiles(self, bank: int, move: Transfer) -> slice:
+        """Return the accumulator tiles that a transfer fills or empties."""
+        first = bank * self.config.acc_depth + move.sram_base
+        return slice(first, first + move.tiles)
+
+    def _issue(self, unit: Unit, after: After, record: Record, banks: Sequence[int] = BANKS) -> int:
+        number = self._order.issue(unit, after, banks)
+        while number > len(self._records):
             self._records.append(Bare.RELAY)
         self._records.append(record)
         self._newest[unit] = number
@@ -217,6 +232,13 @@ class CommandQueue:
 
     def _loops(self, nest: Nest, operands: Operands, op: AluOp | None, imm: int | None) -> None:
         self._open()
+        bank, dst = self._banked(nest.dst)
+        base = bank * self.config.acc_depth
+        src = nest.src - base if operands is Operands.ALU else nest.src
+        nest = nest._replace(dst=dst, src=src)
+        unit = Unit.COMPUTE
+        if operands in (Operands.GEMM, Operands.RESET) and self.config.acc_banks == 2:
+            unit = Unit.MATRIX
         kernels = self._kernels.get((nest, operands))
         if kernels is None:
             kernels = tuple(
@@ -225,16 +247,15 @@ class CommandQueue:
             )
             self._kernels[nest, operands] = kernels
         for kernel, number in kernels:
-            after = (
-                max(newest(self._inp.written, kernel.src), newest(self._wgt.written, kernel.wgt))
-                if operands is Operands.GEMM
-                else NEVER,
-                NEVER,
-                newest(self._acc.read, kernel.dst),
-            )
-            record = Step(kernel, number, op, imm, operands is Operands.RESET)
-            issued = self._issue(Unit.COMPUTE, after, record)
-            self._acc.written[kernel.dst] = issued
+            tiles = slice(base + kernel.dst.start, base + kernel.dst.stop)
+            loaded = NEVER
+            if operands is Operands.GEMM:
+                loaded = newest(self._inp.written, kernel.src)
+                loaded = max(loaded, newest(self._wgt.written, kernel.wgt))
+            after = After(load=loaded, store=newest(self._acc.read, tiles))
+            record = Step(kernel, number, bank, op, imm, operands is Operands.RESET)
+            issued = self._issue(unit, after, record, (bank,))
+            self._acc.written[tiles] = issued
             if operands is Operands.GEMM:
                 self._inp.read[kernel.src] = issued
                 self._wgt.read[kernel.wgt] = issued

@@ -120,9 +120,7 @@ class _Emitter:
 
     def _allocate(self, buffer: Buffer) -> Run:
         counts = [number(count) for count in buffer.counts[:-2]]
-        places = [
-            self.kernel.addresses[buffer] + copy * buffer.tiles for copy in range(buffer.copies)
-        ]
+        places = self.kernel.places[buffer].turns
         turn = 0
 
         def run() -> None:
@@ -175,19 +173,24 @@ class _Emitter:
             else:
                 src, src_steps = self._moves(plan.operands[0])
                 src += box.offset(src_steps)
+                if self.kernel.places[plan.operands[0].buffer].banks > 1:  # take that of dst's bank
+                    src += dst - dst % self.kernel.config.acc_depth
                 axes = tuple(map(NestAxis, box.extents, dst_steps, src_steps))
                 self.queue.alu(Nest(axes, dst, src), action.op)
 
     def _load(self, plan: Plan, memory: Memory) -> None:
         extents = [extent(self.env) for extent in plan.extents]
-        if all(extent > 0 for extent in extents):
-            sram, sram_steps = self._moves(plan.target)
-            dram, dram_steps = self._moves(plan.operands[0])
+        if not all(extent > 0 for extent in extents):
+            return
+        first, sram_steps = self._moves(plan.target)
+        dram, dram_steps = self._moves(plan.operands[0])
+        for bank in range(self.kernel.places[plan.target.buffer].banks):
+            sram = first + bank * self.kernel.config.acc_depth
             if not plan.limits:
                 dims = [Dim(*dim) for dim in zip(extents, dram_steps, sram_steps, strict=True)]
                 dims.sort(key=_sram_step)
                 self.queue.load_nd(memory, sram, dram, dims)
-                return
+                continue
             box = inside(Box.whole(extents), plan, self.env)
             moves = (sram, sram_steps), (dram, dram_steps)
             load_box(self.queue, memory, plan, box, *moves, extents)

@@ -65,12 +65,20 @@ class Search:
             tiling, cycles = self._known[key]
             made = express(layer, self.config)
             try:
-                return Choice(made, tiling, build(plan(made, tiling), self.config), cycles)
+                return Choice(
+                    made,
+                    tiling,
+                    build(plan(made, tiling, self.config.acc_banks), self.config),
+                    cycles,
+                )
             except ScheduleError:
                 pass  # its element-wise steps are others, and need other tilings
         choice = self._search(layer, work)
         self._known[key] = (choice.tiling, choice.cycles)
         return choice
+
+    def _kernel(self, made: Expressions, tiling: Tiling) -> Kernel:
+        return build(plan(made, tiling, self.config.acc_banks), self.config)
 
     def _search(self, layer: Layer, work: Workload) -> Choice:
         ranked = candidates(work, self.config)
@@ -86,7 +94,7 @@ class Search:
             tried += 1
             made = express(layer, self.config)
             try:
-                kernel = build(plan(made, ranked[index]), self.config)
+                kernel = self._kernel(made, ranked[index])
                 if self.measured <= 1:
                     return Choice(made, ranked[index], kernel, None)
                 cycles = measure(kernel, made, self.config)

@@ -4,7 +4,7 @@ One template serves convolutions, dense layers, poolings and element-wise chains
 the anchor's expression and where its operands are held.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -295,8 +295,10 @@ def pack_vector(vector: npt.NDArray[np.int32], config: Config) -> npt.NDArray[np
     return np.ascontiguousarray(np.repeat(tiles, config.batch, axis=1))
 
 
-def plan(made: Expressions, tiling: Tiling) -> Schedule:
+def plan(made: Expressions, tiling: Tiling, banks: int = 1) -> Schedule:
     """Return the schedule that computes a layer's expressions tile by tile.
+
+    `banks` are those of accumulators.
 
     load constants                           (where all of them fit; else for each tile)
     for n, blocks, rows, cols:               (blocks inside where channels are not outer)
@@ -333,18 +335,31 @@ def plan(made: Expressions, tiling: Tiling) -> Schedule:
         s = s.virtual_thread(out, thread)
     for stage in made.inside:
         s = s.compute_at(stage, out, tile)
+    held: list[Tensor] = []
     for vector in made.vectors:
-        s, held = s.cache_read(vector, Scope.ACC)
+        s, stage = s.cache_read(vector, Scope.ACC)
+        held.append(stage)
         if not tiling.hold_vectors:
-            s = s.compute_at(held, out, tile)
+            s = s.compute_at(stage, out, tile)
     if made.weights is not None:
         s = _plan_sum(s, made, tiling, outer)
     elif made.first is not None:
         s = s.set_scope(made.first, Scope.ACC).compute_at(made.first, out, tile)
     if tiling.overlap is Overlap.BUFFERS:
-        for stage in made.inside[:1] if made.anchor is not None else made.inside:
+        for stage in _turning(made, held, tiling, banks):
             s = s.double_buffer(stage)
     return s
+
+
+def _turning(made: Expressions, held: list[Tensor], tiling: Tiling, banks: int) -> Sequence[Tensor]:
+    """Return the stages in accumulators that take turns between two places.
+
+    Where these are two banks, all that an operator reads and writes has to change banks together.
+    """
+    if banks == 1:
+        return made.inside[:1] if made.anchor is not None else made.inside
+    pooled = [made.first] if made.first is not None and made.weights is None else []
+    return [*made.inside, *pooled, *([] if tiling.hold_vectors else held)]
 
 
 def _plan_sum(s: Schedule, made: Expressions, tiling: Tiling, outer: list[Axis]) -> Schedule:

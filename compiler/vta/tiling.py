@@ -188,7 +188,7 @@ def candidates(work: Workload, config: Config) -> Candidates:
     columns["window_rows"] = np.where(cut == 0, window_rows, 1)
     columns["window_cols"] = np.where(cut == 2, 1, window_cols)
     columns = _filter(columns, _valid(work, columns))
-    use = buffer_use(work, columns)
+    use = buffer_use(work, columns, config.acc_banks)
     fits = np.ones(len(columns["blocks"]), bool)
     for name, tiles in use.items():
         fits &= tiles <= _depth(name, config)
@@ -200,17 +200,18 @@ def candidates(work: Workload, config: Config) -> Candidates:
     return Candidates(_filter(columns, order), cycles[order])
 
 
-def buffer_use(work: Workload, columns: Columns) -> dict[str, Ints]:
-    """Return the tiles that each tiling occupies in the INP, WGT and ACC buffers."""
+def buffer_use(work: Workload, columns: Columns, banks: int) -> dict[str, Ints]:
+    """Return the tiles that each tiling occupies in INP, WGT and a bank of ACC."""
     copies = np.where(columns["overlap"] == _index(Overlap.NONE), 1, 2)
+    in_bank = np.ones_like(copies) if banks == 2 else copies
     in_tiles = _in_rows(work, columns) * _in_cols(work, columns) * _in_depth(work, columns)
     out_tiles = columns["blocks"] * columns["rows"] * columns["cols"]
     acc = out_tiles * max(1 + work.residuals if work.dense else work.residuals, 1)
     if work.pooled:
         acc = acc + in_tiles * columns["blocks"]
     held = columns["hold_vectors"] == 1
-    vectors = np.where(held, work.out_blocks, copies * columns["blocks"]) * work.vectors
-    acc = copies * acc + vectors
+    vectors = np.where(held, work.out_blocks, in_bank * columns["blocks"]) * work.vectors
+    acc = in_bank * acc + vectors
     if not work.dense:
         return {"acc": acc}
     weights = columns["blocks"] * columns["depth"] * columns["window_rows"] * columns["window_cols"]
@@ -269,6 +270,9 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     summed = work.gemm_cycles + tiles * steps * _STEP_CYCLES
     one_step = np.maximum(summed // steps + compute - summed, load // steps)
     busy = one_step + (steps - 1) * np.maximum(summed, load) // steps
+    if config.acc_banks == 2:  # ALU works beside GEMM, but the resets are GEMM's
+        multiplied = summed + outputs
+        busy = np.maximum(np.maximum(multiplied, compute - multiplied + outputs), load)
     hidden = np.maximum(np.maximum(busy, load), store) + inp_step + wgt_step + last_store
     return np.where(serial, compute + load + store, hidden)
 

@@ -73,7 +73,7 @@ def some(found: Candidates, count: int) -> list[int]:
 
 def measured(layer: Layer, tiling: Tiling, config: Config) -> int:
     made = express(layer, config)
-    return measure(build(plan(made, tiling), config), made, config)
+    return measure(build(plan(made, tiling, config.acc_banks), config), made, config)
 
 
 @pytest.mark.parametrize("name", ["default", "small", "big", "batch2"])
@@ -119,16 +119,16 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", ["default", "tiny", "small"])
+@pytest.mark.parametrize("name", ["default", "tiny", "small", "banked"])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_kernel_takes_no_more_of_the_buffers_than_its_tiling_says(kind: str, name: str) -> None:
     layer, config = LAYERS[kind], PRESETS[name]
     work = layer.workload(config)
     found = candidates(work, config)
-    use = buffer_use(work, found.columns)
+    use = buffer_use(work, found.columns, config.acc_banks)
     exact = 0
     for index in some(found, 12):
-        kernel = build(plan(express(layer, config), found[index]), config)
+        kernel = build(plan(express(layer, config), found[index], config.acc_banks), config)
         for memory, tiles in use.items():
             taken = kernel.tiles[MEMORIES[memory]]
             assert taken <= tiles[index], (found[index], memory)
@@ -162,7 +162,7 @@ def test_every_candidate_fits_and_cuts_the_output_in_whole_tiles(work: Workload,
     assert len(found) == len(found.cycles) > 0
     assert (np.diff(found.cycles) >= 0).all()
     assert (found.cycles >= work.gemm_cycles).all()
-    use = buffer_use(work, found.columns)
+    use = buffer_use(work, found.columns, config.acc_banks)
     for memory, depth in (
         ("inp", config.inp_depth),
         ("wgt", config.wgt_depth),
