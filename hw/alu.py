@@ -66,16 +66,18 @@ class VectorUnit(wiring.Component):
         source = Signal()
         what = Signal.like(step.what)
         retire = Signal(IN_FLIGHT)
+        bank = Signal.like(step.bank)
         m.d.sync += [
+            bank.eq(step.bank),
             valid.eq(step.valid & step.what.alu),
             source.eq(step.source),
             what.eq(step.what),
             retire.eq(Mux(step.what.alu, step.retire, 0)),
         ]
-        value = self._read(m, self.acc)
+        value = self._read(m, self.acc, bank)
         if self.config.acc_read_ports == 2:
             m.d.comb += self.acc2.index.eq(step.src)
-            operand = self._read(m, self.acc2)
+            operand = self._read(m, self.acc2, bank)
         else:
             operand = Signal.like(value)
             with m.If(valid & source):
@@ -92,20 +94,21 @@ class VectorUnit(wiring.Component):
         ]
         m.d.sync += [
             self.write.en.eq(valid & ~source),
+            self.write.bank.eq(bank),
             self.write.index.eq(self._address),
             self.write.data.eq(Cat(lanes)),
             self.written.eq(retire),
         ]
         return m
 
-    def _read(self, m: Module, port: Interface) -> Value:
-        """Return in stage 4 the tile whose index `port` has in stage 3."""
+    def _read(self, m: Module, port: Interface, bank: Value) -> Value:
+        """Return in stage 4 the tile whose index `port` has in stage 3, of a bank."""
         address = Signal.like(port.index)
         tile = Signal.like(port.data)
         if port is self.acc:
             self._address = address
         m.d.sync += address.eq(port.index)
-        fresh = self.write.en & (self.write.index == address)
+        fresh = self.write.en & (self.write.index == address) & (self.write.bank == bank)
         m.d.comb += tile.eq(Mux(fresh, self.write.data, port.data))
         return tile
 

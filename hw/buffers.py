@@ -31,38 +31,44 @@ class Buffer(wiring.Component):
     config : Config
     memory : Memory
         UOP, INP or WGT.
+    ports : int
+        1, or 2 for a second port to read, with its own copy.
 
     Members
     -------
     fill : In(FillSignature(config, memory))
         A read whose index is given in a later cycle sees it.
-    read : In(TileReadSignature(config, memory))
+    read, read2 : In(TileReadSignature(config, memory))
         A tile in every cycle; `data` is that of the index of the cycle before.
     """
 
     fill: Interface
     read: Interface
+    read2: Interface
 
-    def __init__(self, config: Config, memory: Memory):
+    def __init__(self, config: Config, memory: Memory, ports: int = 1):
         self.config = config
         self.memory = memory
+        self.reads = ("read", "read2")[:ports]
         super().__init__(
             {
                 "fill": In(FillSignature(config, memory)),
-                "read": In(TileReadSignature(config, memory)),
+                **{name: In(TileReadSignature(config, memory)) for name in self.reads},
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shape = BankShape(self.config, self.memory)
-        banks = new_banks(m, shape, spread(m, shape, self.fill, self.fill.data))
-        read_tile(m, shape, self.read, [bank.read_port() for bank, _ in banks])
+        writes = spread(m, shape, self.fill, self.fill.data)
+        for name in self.reads:
+            banks = new_banks(m, shape, writes)
+            read_tile(m, shape, getattr(self, name), [bank.read_port() for bank, _ in banks])
         return m
 
 
 class AccBuffer(wiring.Component):
-    """The accumulators, and their low 8 bits once more, the output buffer, for STORE.
+    """A bank of accumulators, and their low 8 bits once more, the output buffer, for STORE.
 
     Parameters
     ----------

@@ -73,6 +73,8 @@ class Check(wiring.Component):
                 with m.Elif((transfer.x_size != 0) & (pads != 0)):
                     m.d.comb += own.eq(ErrorCode.STORE_PADS)
             with m.Case(Opcode.GEMM):
+                if self.config.acc_banks == 2:
+                    m.d.comb += self.unit.eq(Unit.MATRIX)
                 with m.If(self._beyond_buffer()):
                     m.d.comb += own.eq(ErrorCode.UOP_RANGE)
             with m.Case(Opcode.ALU):

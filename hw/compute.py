@@ -22,10 +22,11 @@ from .ports import (
 )
 
 MEMORIES = (Memory.UOP, Memory.ACC, Memory.ACC_8BIT)
+_FILL = ("chunks", "index", "data", "extend")
 
 
 class ComputeEngine(wiring.Component):
-    """Execute the compute unit's instructions; holds micro-ops and accumulators.
+    """Execute the instructions of COMPUTE, and MATRIX; holds micro-ops and accumulators.
 
     Parameters
     ----------
@@ -47,6 +48,8 @@ class ComputeEngine(wiring.Component):
         A micro-op that the original's counters count.
     uop_bytes, acc_bytes
         See `receive.fill_members`.
+    matrix
+        With two banks, the members of an engine (`ports.engine_members`) once more, for MATRIX.
     """
 
     start: Signal
@@ -68,10 +71,14 @@ class ComputeEngine(wiring.Component):
     alu_counted: Signal
     uop_bytes: Signal
     acc_bytes: Signal
+    matrix: Interface
 
     def __init__(self, config: Config):
         self.config = config
         self.loader = LoadEngine(config, MEMORIES)
+        matrix = {"matrix": Out(wiring.Signature(engine_members()))}
+        if config.acc_banks == 1:
+            matrix.clear()
         super().__init__(
             {
                 **engine_members(),
@@ -86,18 +93,22 @@ class ComputeEngine(wiring.Component):
                 "alu_counted": Out(1),
                 "uop_bytes": Out(self.loader.uop_bytes.shape()),
                 "acc_bytes": Out(self.loader.acc_bytes.shape()),
+                **matrix,
             }
         )
+        if not matrix:
+            self.matrix = None
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
+        config, matrix = self.config, self.matrix
         m.submodules.loader = loader = self.loader
-        m.submodules.issue = issue = Issue(config)
+        m.submodules.issue = issue = multiplies = Issue(config)
+        if config.acc_banks == 2:
+            m.submodules.matrix_issue = multiplies = Issue(config)
         m.submodules.gemm = gemm = MatrixUnit(config)
         m.submodules.alu = alu = VectorUnit(config)
-        m.submodules.uops = uops = Buffer(config, Memory.UOP)
-        m.submodules.accumulators = accumulators = AccBuffer(config)
+        m.submodules.uops = uops = Buffer(config, Memory.UOP, config.acc_banks)
 
         is_load = layout(Instruction, config)(self.command.insn).opcode == Opcode.LOAD
         for engine, own in ((loader, is_load), (issue, ~is_load)):
@@ -106,41 +117,82 @@ class ComputeEngine(wiring.Component):
                 engine.command.eq(self.command),
                 engine.slot.eq(self.slot),
             ]
-        written = Signal(IN_FLIGHT)
+        if matrix is None:
+            written = Signal(IN_FLIGHT)
+            m.d.comb += [
+                written.eq(issue.nothing | gemm.written | alu.written),
+                self.written.eq(loader.written | written),
+            ]
+        else:
+            m.d.comb += [
+                self.written.eq(loader.written | issue.nothing | alu.written),
+                multiplies.start.eq(matrix.start),
+                multiplies.command.eq(matrix.command),
+                multiplies.slot.eq(matrix.slot),
+                matrix.front_free.eq(multiplies.front_free),
+                matrix.written.eq(multiplies.nothing | gemm.written),
+                matrix.error.eq(multiplies.error),
+                matrix.drained.eq(1),
+            ]
+            wiring.connect(m, multiplies.uop, uops.read2)
         m.d.comb += [
             loader.halt.eq(self.halt),
             self.drained.eq(loader.drained),
             self.front_free.eq(loader.front_free & issue.front_free),
-            written.eq(issue.nothing | gemm.written | alu.written),
-            self.written.eq(loader.written | written),
             self.error.eq(Mux(issue.error.valid, issue.error, loader.error)),
-            self.gemm.eq(issue.gemm),
+            self.gemm.eq(multiplies.gemm),
             self.alu.eq(issue.alu),
             self.operand_hit.eq(issue.hit),
-            self.gemm_counted.eq(issue.counted & issue.gemm),
+            self.gemm_counted.eq(multiplies.counted & multiplies.gemm),
             self.alu_counted.eq(issue.counted & issue.alu),
             self.uop_bytes.eq(loader.uop_bytes),
             self.acc_bytes.eq(loader.acc_bytes),
-            gemm.step.eq(issue.step),
+            gemm.step.eq(multiplies.step),
             alu.step.eq(issue.step),
         ]
         wiring.connect(m, loader.reader, wiring.flipped(self.reader))
         wiring.connect(m, loader.fill_uop, uops.fill)
-        wiring.connect(m, loader.fill_acc, accumulators.fill)
         wiring.connect(m, issue.uop, uops.read)
         wiring.connect(m, gemm.inp, wiring.flipped(self.inp))
         wiring.connect(m, gemm.wgt, wiring.flipped(self.wgt))
-        wiring.connect(m, wiring.flipped(self.out), accumulators.out)
-
-        # GEMM and ALU are never under way together, so they take turns at the accumulators.
-        m.d.comb += [
-            accumulators.read.index.eq(Mux(gemm.acc_read, gemm.acc.index, alu.acc.index)),
-            gemm.acc.data.eq(accumulators.read.data),
-            alu.acc.data.eq(accumulators.read.data),
-            accumulators.write.en.eq(gemm.write.en | alu.write.en),
-            accumulators.write.index.eq(Mux(gemm.write.en, gemm.write.index, alu.write.index)),
-            accumulators.write.data.eq(Mux(gemm.write.en, gemm.write.data, alu.write.data)),
-        ]
-        if config.acc_read_ports == 2:
-            wiring.connect(m, alu.acc2, accumulators.read2)
+        self._accumulate(m, gemm, alu)
         return m
+
+    def _accumulate(self, m: Module, gemm: MatrixUnit, alu: VectorUnit) -> None:
+        """Connect the banks of accumulators with all that fills, works on and empties them.
+
+        GEMM and ALU are never under way together in one bank, so they take turns at its ports.
+        """
+        config, fill = self.config, self.loader.fill_acc
+        step_bank, out_bank = Signal(config.bank_bits), Signal(config.bank_bits)
+        m.d.sync += step_bank.eq(alu.step.bank)
+        with m.If(self.out.en):
+            m.d.sync += out_bank.eq(self.out.bank)
+        for bank in range(config.acc_banks):
+            name = "accumulators" if bank == 0 else f"accumulators_{bank}"
+            m.submodules[name] = buffer = AccBuffer(config)
+            multiplies = gemm.write.en & (gemm.write.bank == bank)
+            operates = alu.write.en & (alu.write.bank == bank)
+            m.d.comb += [
+                buffer.fill.lanes.eq(Mux(fill.bank == bank, fill.lanes, 0)),
+                *(getattr(buffer.fill, part).eq(getattr(fill, part)) for part in _FILL),
+                buffer.read.index.eq(
+                    Mux(gemm.acc_read & (gemm.acc_bank == bank), gemm.acc.index, alu.acc.index)
+                ),
+                buffer.write.en.eq(multiplies | operates),
+                buffer.write.index.eq(Mux(multiplies, gemm.write.index, alu.write.index)),
+                buffer.write.data.eq(Mux(multiplies, gemm.write.data, alu.write.data)),
+                buffer.out.en.eq(self.out.en),
+                buffer.out.index.eq(self.out.index),
+                buffer.out.chunk.eq(self.out.chunk),
+            ]
+            with m.If(gemm.write.bank == bank):  # what was read in stage 6 is used in stage 7
+                m.d.comb += gemm.acc.data.eq(buffer.read.data)
+            with m.If(step_bank == bank):
+                m.d.comb += alu.acc.data.eq(buffer.read.data)
+            with m.If(out_bank == bank):
+                m.d.comb += self.out.data.eq(buffer.out.data)
+            if config.acc_read_ports == 2:
+                m.d.comb += buffer.read2.index.eq(alu.acc2.index)
+                with m.If(step_bank == bank):
+                    m.d.comb += alu.acc2.data.eq(buffer.read2.data)

@@ -1,4 +1,4 @@
-"""The accelerator: fetch, three units, four token queues, the memory port and the registers."""
+"""The accelerator: fetch, its units, four token queues, the memory port and the registers."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -17,6 +17,7 @@ from .compute import ComputeEngine
 from .fetch import Fetch
 from .load import LoadEngine
 from .memory import ReadChannel
+from .order import Order
 from .ports import INDEX_BITS, Fault, Interface
 from .registers import Registers
 from .sequencer import Sequencer
@@ -54,7 +55,7 @@ class Core(wiring.Component):
         STATUS.done.
     running : Out(1)
         In the cycles that CYCLES counts, from 0 on.
-    starts, ends : Out(3)
+    starts, ends : Out(4)
         A bit by unit: an instruction starts, or pushes its tokens and so ends with this cycle.
     """
 
@@ -91,13 +92,17 @@ class Core(wiring.Component):
         fetch, load = Fetch(config), LoadEngine(config, (Memory.INP, Memory.WGT))
         compute, store, channel = ComputeEngine(config), StoreEngine(config), ReadChannel(config)
         engines = {Unit.LOAD: load, Unit.COMPUTE: compute, Unit.STORE: store}
-        sequencers = {unit: Sequencer(config) for unit in units(config)}
+        ordered = (Unit.COMPUTE, Unit.MATRIX) if config.acc_banks == 2 else ()
+        sequencers = {unit: Sequencer(config, ordered=unit in ordered) for unit in units(config)}
         m.submodules.fetch = flushed(fetch)
         m.submodules.memory = flushed(channel)
         for unit in sequencers:
             name = unit.name.lower()
-            m.submodules[name] = flushed(engines[unit])
             m.submodules[f"{name}_sequencer"] = flushed(sequencers[unit])
+            if unit in engines:
+                m.submodules[name] = flushed(engines[unit])
+            else:
+                engines[unit] = compute.matrix
             self._drive(m, sequencers[unit], engines[unit])
 
         wiring.connect(m, fetch.reader, channel.fetch)
@@ -114,7 +119,7 @@ class Core(wiring.Component):
 
         self._join(m, sequencers, registers, flushed)
         found = [self._hand_over(m, fetch, sequencers)]
-        found += [part.error for part in (compute, load, store, fetch)]
+        found += [part.error for part in (*engines.values(), fetch)]
         drained = [part.drained for part in (fetch, compute, load, store, channel)]
         halt = self._run(m, fetch, sequencers, registers, found, flush, drained)
         for part in (fetch, *engines.values(), *sequencers.values()):
@@ -144,13 +149,15 @@ class Core(wiring.Component):
             name = f"tokens_{giver.name}_{taker.name}"
             tokens = TokenCounter(self.config.token_queue_depth)
             m.submodules[name.lower()] = flushed(tokens)
-            gives = sequencers[giver].push_next if giver < taker else sequencers[giver].push_prev
-            takes = sequencers[taker].pop_prev if giver < taker else sequencers[taker].pop_next
+            push, pop = ("push_next", "pop_prev") if giver < taker else ("push_prev", "pop_next")
+            # MATRIX has COMPUTE's queues; the two never push, or pop, in the same cycle.
+            gives = [getattr(sequencer, push) for sequencer in _all_of(sequencers, giver)]
+            takes = [getattr(sequencer, pop) for sequencer in _all_of(sequencers, taker)]
             m.d.comb += [
-                tokens.push.eq(gives.push),
-                gives.full.eq(tokens.full),
-                tokens.pop.eq(takes.pop),
-                takes.ready.eq(tokens.ready),
+                tokens.push.eq(Cat(one.push for one in gives).any()),
+                *(one.full.eq(tokens.full) for one in gives),
+                tokens.pop.eq(Cat(one.pop for one in takes).any()),
+                *(one.ready.eq(tokens.ready) for one in takes),
                 registers.tokens[name.upper()].eq(tokens.level),
             ]
 
@@ -176,6 +183,20 @@ class Core(wiring.Component):
             ]
             with m.If(own):
                 m.d.comb += command.ready.eq(sequencer.input.ready)
+        if Unit.MATRIX in sequencers:
+            m.submodules.order = order = Order(self.config)
+            compute, matrix = sequencers[Unit.COMPUTE], sequencers[Unit.MATRIX]
+            m.d.comb += [
+                order.insn.eq(command.payload.insn),
+                order.index.eq(command.payload.index),
+                order.unit.eq(check.unit),
+                order.taken.eq(command.valid & command.ready),
+                order.forget.eq(fetch.start),
+                compute.after.eq(order.after),
+                compute.other.eq(matrix.oldest),
+                matrix.after.eq(order.after),
+                matrix.other.eq(compute.oldest),
+            ]
         return fault
 
     def _run(
@@ -197,15 +218,15 @@ class Core(wiring.Component):
         begins = Signal()
         quiet = Signal()
         stuck = Signal()
-        units = list(sequencers.values())
+        every = list(sequencers.values())
         waits = fetch.command.valid & ~fetch.command.ready
         m.d.comb += [
             begins.eq(control.start & ~busy & ~halting & ~status.error),
             fetch.address.eq(registers.insn_address),
             fetch.count.eq(registers.insn_count),
             fetch.start.eq(begins),
-            quiet.eq(fetch.idle & _all(unit.idle for unit in units)),
-            stuck.eq((fetch.idle | waits) & _all(unit.stuck for unit in units) & ~quiet),
+            quiet.eq(fetch.idle & _all(unit.idle for unit in every)),
+            stuck.eq((fetch.idle | waits) & _all(unit.stuck for unit in every) & ~quiet),
             self.running.eq(busy & ~quiet & ~halting),
             status.busy.eq(busy | halting),
             self.interrupt.eq(status.done),
@@ -214,7 +235,7 @@ class Core(wiring.Component):
 
         fault = Signal(Fault)
         oldest = Signal(INDEX_BITS)
-        m.d.comb += oldest.eq(_least(unit.oldest for unit in units))
+        m.d.comb += oldest.eq(_least(unit.oldest for unit in every))
         with m.If(empty):
             m.d.comb += [
                 fault.valid.eq(busy),
@@ -299,6 +320,16 @@ class Core(wiring.Component):
                 if activity in activities(unit):
                     now = self.running & (sequencer.activity == activity)
                     m.d.comb += rises[f"{unit.name}_{activity.name}"].eq(now)
+        if Unit.MATRIX not in sequencers:
+            m.d.comb += rises[f"MATRIX_{Activity.NO_INSTRUCTION.name}"].eq(self.running)
+
+
+def _all_of(sequencers: dict[Unit, Sequencer], unit: Unit) -> list[Sequencer]:
+    """Return the sequencers that share a unit's token queues."""
+    found = [sequencers[unit]]
+    if unit is Unit.COMPUTE and Unit.MATRIX in sequencers:
+        found.append(sequencers[Unit.MATRIX])
+    return found
 
 
 def _all(bits: Iterable[Value]) -> Value:

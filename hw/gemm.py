@@ -31,7 +31,7 @@ class MatrixUnit(wiring.Component):
         A micro-op in stage 3; those of ALU pass by.
     inp, wgt : Out(TileReadSignature(config, ...))
     acc_read : Out(1)
-        `acc` is used in this cycle.
+        `acc` is used in this cycle, to read in bank `acc_bank`.
     acc : Out(TileReadSignature(config, Memory.ACC))
     write : Out(TileWriteSignature(config))
     written : Out(IN_FLIGHT)
@@ -42,6 +42,7 @@ class MatrixUnit(wiring.Component):
     inp: Interface
     wgt: Interface
     acc_read: Signal
+    acc_bank: Signal
     acc: Interface
     write: Interface
     written: Signal
@@ -54,6 +55,7 @@ class MatrixUnit(wiring.Component):
                 "inp": Out(TileReadSignature(config, Memory.INP)),
                 "wgt": Out(TileReadSignature(config, Memory.WGT)),
                 "acc_read": Out(1),
+                "acc_bank": Out(config.bank_bits),
                 "acc": Out(TileReadSignature(config, Memory.ACC)),
                 "write": Out(TileWriteSignature(config)),
                 "written": Out(IN_FLIGHT),
@@ -67,25 +69,31 @@ class MatrixUnit(wiring.Component):
 
         # What goes with the data through stages 4 to 7.
         valid, reset = step.valid & ~step.what.alu, step.what.reset
-        dst, retire = step.dst, Mux(step.what.alu, 0, step.retire)
+        dst, bank, retire = step.dst, step.bank, Mux(step.what.alu, 0, step.retire)
         for stage in range(4, GEMM_STAGES + 1):
             if stage == GEMM_STAGES:  # before it, in stage 6
-                m.d.comb += [self.acc_read.eq(valid), self.acc.index.eq(dst)]
+                m.d.comb += [
+                    self.acc_read.eq(valid),
+                    self.acc_bank.eq(bank),
+                    self.acc.index.eq(dst),
+                ]
             moved = []
             for name, value in (
                 ("valid", valid),
                 ("reset", reset),
                 ("dst", dst),
+                ("bank", bank),
                 ("retire", retire),
             ):
                 register = Signal.like(value, name=f"{name}_{stage}")
                 m.d.sync += register.eq(value)
                 moved.append(register)
-            valid, reset, dst, retire = moved
+            valid, reset, dst, bank, retire = moved
 
         sums = self._sums(m)
         m.d.comb += [
             self.write.en.eq(valid),
+            self.write.bank.eq(bank),
             self.write.index.eq(dst),
             self.write.data.eq(
                 Cat(

@@ -8,7 +8,7 @@ from ..isa.config import Config
 from ..isa.costs import IN_FLIGHT
 from ..isa.instructions import Alu, Gemm, Memory, Opcode, Uop
 from ..isa.registers import ErrorCode
-from .layouts import layout
+from .layouts import bank_of, layout
 from .loops import OPERANDS, Loops, offset_bits
 from .ports import INDEX_BITS, Command, Fault, Interface, TileReadSignature
 
@@ -29,6 +29,7 @@ class Step(data.StructLayout):
                 "valid": 1,
                 "what": What,
                 "source": 1,
+                "bank": config.bank_bits,
                 "dst": range(config.acc_depth),
                 "src": range(max(config.acc_depth, config.inp_depth)),
                 "wgt": range(config.wgt_depth),
@@ -38,7 +39,7 @@ class Step(data.StructLayout):
 
 
 class Issue(wiring.Component):
-    """Execute the GEMMs, ALUs and FINISHes of the compute unit up to their indices.
+    """Execute GEMMs, ALUs and FINISHes up to their indices.
 
     Two stages: the micro-op's address is given to its buffer; its indices are added to what the
     loops add. A micro-op with a tensor operand is issued for two cycles where the accumulators have
@@ -117,6 +118,7 @@ class Issue(wiring.Component):
         slot = Signal.like(self.slot)
         index = Signal(INDEX_BITS)
         first = Signal()
+        bank = Signal(config.bank_bits)
 
         with m.If(works):
             m.d.sync += [
@@ -127,6 +129,7 @@ class Issue(wiring.Component):
                 what.imm.eq(alu.imm),
                 slot.eq(self.slot),
                 index.eq(self.command.index),
+                bank.eq(bank_of(self.command.insn, config)),
                 first.eq(1),
             ]
         again = Signal()  # the micro-op in stage 2 issues once more
@@ -152,6 +155,7 @@ class Issue(wiring.Component):
                     "first": 1,
                     "retire": IN_FLIGHT,
                     "index": INDEX_BITS,
+                    "bank": config.bank_bits,
                     **{name: offset_bits(config, name) for name in OPERANDS},
                 }
             )
@@ -163,6 +167,7 @@ class Issue(wiring.Component):
                 held.first.eq(first),
                 held.retire.eq(loops.last << slot),
                 held.index.eq(index),
+                held.bank.eq(bank),
                 *(held[name].eq(getattr(loops, name)) for name in OPERANDS),
             ]
         m.d.comb += self.alu.eq((issued & what.alu) | again)
@@ -221,5 +226,6 @@ class Issue(wiring.Component):
         with m.If(fresh):
             m.d.sync += [
                 step.what.eq(held.what),
+                step.bank.eq(held.bank),
                 *(step[name].eq(sums[name]) for name in OPERANDS),
             ]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Out
 from ..isa.config import Config
 from ..isa.instructions import Load, Memory
 from ..isa.registers import ErrorCode
-from .layouts import layout
+from .layouts import bank_of, layout
 from .pads import ELEMENT_BITS, Pads
 from .ports import Interface, ReaderSignature, engine_members
 from .receive import Receiver, fill_members
@@ -100,6 +100,7 @@ class LoadEngine(wiring.Component):
             receiver.pad.eq(pads.pending & (~receiver.waits | only_front)),
             receiver.pad_index.eq(pads.index),
             receiver.pad_memory.eq(front.memory),
+            receiver.pad_bank.eq(front.bank),
             pads.taken.eq(receiver.pad & ~self.reader.data.valid),
             pads_done.eq(pads.taken & pads.last & ~front_waits),
             nothing_to_do.eq(preparing & ~has_data & ~(pads.start & pads.any)),
@@ -121,6 +122,7 @@ class LoadEngine(wiring.Component):
         return data.StructLayout(
             {
                 **{field: insn[field].shape for field in _KEPT},
+                "bank": self.config.bank_bits,
                 "lane": lane_bits,  # the place in the bus word that the first row begins at
                 "stride": lane_bits,  # how far it moves from row to row
                 "width": ELEMENT_BITS,  # elements of a row with its pads
@@ -142,6 +144,7 @@ class LoadEngine(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 *(front[field].eq(insn[field]) for field in _KEPT),
+                front.bank.eq(bank_of(self.command.insn, self.config)),
                 front.lane.eq(insn.dram_base),
                 front.stride.eq(insn.x_stride),
                 front.width.eq(insn.x_pad_0 + insn.x_size + insn.x_pad_1),
@@ -165,6 +168,7 @@ class LoadEngine(wiring.Component):
             area.y_size.eq(front.y_size),
             first.eq(area.begin + area.above + area.left),
             arrival.memory.eq(front.memory),
+            arrival.bank.eq(front.bank),
             arrival.slot.eq(front.slot),
             arrival.index.eq(front.index),
         ]

@@ -61,7 +61,7 @@ class FillSignature(wiring.Signature):
     config : Config
     memory : Memory
         UOP, WGT, INP or ACC. For ACC a member `extend` says that the word holds 8-bit elements, to
-        be sign-extended: four times as many lanes or chunks.
+        be sign-extended: four times as many lanes or chunks; and `bank` where it goes.
     """
 
     def __init__(self, config: Config, memory: Memory):
@@ -76,6 +76,7 @@ class FillSignature(wiring.Signature):
         }
         if memory is Memory.ACC:
             members["extend"] = Out(1)
+            members["bank"] = Out(config.bank_bits)
         super().__init__(members)
 
 
@@ -158,13 +159,17 @@ class TileReadSignature(wiring.Signature):
 
 
 class TileWriteSignature(wiring.Signature):
-    """The write port of the accumulators, as the writer sees it: a whole tile where `en`."""
+    """The write port of the accumulators, as the writer sees it: a whole tile where `en`.
+
+    `bank` is where it goes.
+    """
 
     def __init__(self, config: Config):
         self.config = config
         super().__init__(
             {
                 "en": Out(1),
+                "bank": Out(config.bank_bits),
                 "index": Out(range(config.acc_depth)),
                 "data": Out(8 * config.acc_tile_bytes),
             }
@@ -175,8 +180,8 @@ class OutSignature(wiring.Signature):
     """The read port of the output buffer, as the reader sees it: bus words.
 
     With `en`, `data` is, from the next cycle on, the elements from `index` on; where an element is
-    wider than a bus word, the part `chunk` of element `index`. `index` may lie before the buffer,
-    as a fill's.
+    wider than a bus word, the part `chunk` of element `index`, in bank `bank`. `index` may lie
+    before the buffer, as a fill's.
     """
 
     def __init__(self, config: Config):
@@ -185,6 +190,7 @@ class OutSignature(wiring.Signature):
         super().__init__(
             {
                 "en": Out(1),
+                "bank": Out(config.bank_bits),
                 "index": Out(BankShape(config, Memory.ACC).index_bits),
                 "chunk": Out(range(chunks)),
                 "data": In(config.bus_bits),

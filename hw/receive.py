@@ -1,6 +1,6 @@
 """The back of LOAD: words that arrive, and pads, on their way into the buffers."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -23,6 +23,7 @@ class ArrivalLayout(data.StructLayout):
             {
                 "span": SpanLayout(config, memories),
                 "memory": layout(Load, config)["memory"].shape,
+                "bank": config.bank_bits,
                 "slot": range(IN_FLIGHT),
                 "index": INDEX_BITS,
             }
@@ -76,7 +77,8 @@ class Receiver(wiring.Component):
     arrival : In(ArrivalLayout(config, memories))
     words : Out(WordsSignature(config.bus_bits))
     pad : In(1)
-        Fill element `pad_index` of `pad_memory` with zeros, if no word comes in this cycle.
+        Fill element `pad_index` of `pad_memory` with zeros, in bank `pad_bank` of accumulators, if
+        no word comes in this cycle.
     discard : In(1)
         Let nothing out to the buffers.
     ended : Out(1)
@@ -97,6 +99,7 @@ class Receiver(wiring.Component):
     pad: Signal
     pad_index: Signal
     pad_memory: Signal
+    pad_bank: Signal
     discard: Signal
     ended: Signal
     ended_slot: Signal
@@ -116,6 +119,7 @@ class Receiver(wiring.Component):
                 "pad": In(1),
                 "pad_index": In(ELEMENT_BITS),
                 "pad_memory": In(arrival["memory"].shape),
+                "pad_bank": In(config.bank_bits),
                 "discard": In(1),
                 "ended": Out(1),
                 "ended_slot": Out(range(IN_FLIGHT)),
@@ -129,13 +133,13 @@ class Receiver(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.words = words = Words(self.config, self.memories)
-        memory = self._next_arrival(m, words)
+        oldest = self._next_arrival(m, words)
         for buffer in buffers_of(self.memories):
-            self._fill(m, words, memory, buffer)
+            self._fill(m, words, oldest, buffer)
         return m
 
-    def _next_arrival(self, m: Module, words: Words) -> Value:
-        """Keep the LOADs in their order; return the memory of the oldest."""
+    def _next_arrival(self, m: Module, words: Words) -> Interface:
+        """Keep the LOADs in their order; return the oldest."""
         arrival = Signal.like(self.arrival)
         oldest = Signal.like(self.arrival)
         m.submodules.behind = behind = SyncFIFO(width=len(arrival.as_value()), depth=IN_FLIGHT)
@@ -164,9 +168,9 @@ class Receiver(wiring.Component):
         ]
         with m.If(begun):
             m.d.sync += oldest.eq(arrival)
-        return oldest.memory
+        return oldest
 
-    def _fill(self, m: Module, words: Words, memory: Value, buffer: Memory) -> None:
+    def _fill(self, m: Module, words: Words, oldest: Interface, buffer: Memory) -> None:
         """Bring words and pads of one buffer to its port, through a register."""
         shape, fill = BankShape(self.config, buffer), getattr(self, f"fill_{name(buffer)}")
         count = getattr(self, f"{name(buffer)}_bytes")
@@ -176,7 +180,7 @@ class Receiver(wiring.Component):
         loaded = Signal.like(count)
         extend = Signal()
         kinds = [kind for kind in self.memories if buffer_of(kind) is buffer]
-        with m.If(self.words.valid), m.Switch(memory):
+        with m.If(self.words.valid), m.Switch(oldest.memory):
             for kind in kinds:
                 parts = units_per_element(self.config, kind)
                 part = words.position[: log2(parts)]
@@ -203,4 +207,7 @@ class Receiver(wiring.Component):
         ]
         m.d.comb += fill.lanes.eq(Mux(self.discard, 0, kept_lanes))
         if buffer is Memory.ACC:
-            m.d.sync += fill.extend.eq(extend)
+            m.d.sync += [
+                fill.extend.eq(extend),
+                fill.bank.eq(Mux(self.words.valid, oldest.bank, self.pad_bank)),
+            ]

@@ -1,7 +1,7 @@
 """When a unit's instructions start and end: command queue, tokens, what is under way."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
@@ -35,11 +35,15 @@ class Sequencer(wiring.Component):
     Parameters
     ----------
     config : Config
+    ordered : bool
+        Whether it is COMPUTE or MATRIX of two, that follow each other where they meet.
 
     Members
     -------
     input : In(stream.Signature(Command))
         To the end of the command queue.
+    after, other : In(32)
+        Where `ordered`: with `input`, what `Order` says; and the other unit's `oldest`.
     pop_prev, pop_next : Out(PopSignature())
     push_prev, push_next : Out(PushSignature())
         Token queues from and to the neighbours; of a neighbour that does not exist, none is used.
@@ -70,6 +74,8 @@ class Sequencer(wiring.Component):
     """
 
     input: Interface
+    after: Signal
+    other: Signal
     pop_prev: Interface
     pop_next: Interface
     push_prev: Interface
@@ -86,11 +92,14 @@ class Sequencer(wiring.Component):
     oldest: Signal
     activity: Signal
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, *, ordered: bool = False):
         self.config = config
+        self.ordered = ordered
+        order = {"after": In(INDEX_BITS), "other": In(INDEX_BITS)} if ordered else {}
         super().__init__(
             {
                 "input": In(stream.Signature(Command)),
+                **order,
                 "pop_prev": Out(PopSignature()),
                 "pop_next": Out(PopSignature()),
                 "push_prev": Out(PushSignature()),
@@ -111,9 +120,21 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(Command, self.config.command_queue_depth)
-        wiring.connect(m, wiring.flipped(self.input), queue.input)
-        insn = layout(Instruction, self.config)(queue.output.payload.insn)
+        shape = data.StructLayout({"command": Command, "after": INDEX_BITS * self.ordered})
+        m.submodules.queue = queue = Queue(shape, self.config.command_queue_depth)
+        waiting, follows = queue.output.payload.command, Signal()
+        m.d.comb += [
+            queue.input.valid.eq(self.input.valid),
+            self.input.ready.eq(queue.input.ready),
+            queue.input.payload.command.eq(self.input.payload),
+            follows.eq(1),
+        ]
+        if self.ordered:
+            m.d.comb += [
+                queue.input.payload.after.eq(self.after),
+                follows.eq(self.other >= queue.output.payload.after),
+            ]
+        insn = layout(Instruction, self.config)(waiting.insn)
 
         head = Signal(SLOT_BITS)
         tail = Signal(SLOT_BITS)
@@ -124,14 +145,16 @@ class Sequencer(wiring.Component):
         room = Signal()
         tokens = Signal()
         m.d.comb += [
-            self.command.eq(queue.output.payload),
+            self.command.eq(waiting),
             self.slot.eq(tail),
             other_kind.eq((count != 0) & (insn.opcode != last_opcode)),
             room.eq(~other_kind & (count != IN_FLIGHT)),
             tokens.eq(
                 (~insn.pop_prev | self.pop_prev.ready) & (~insn.pop_next | self.pop_next.ready)
             ),
-            self.start.eq(queue.output.valid & self.front_free & room & tokens & ~self.halt),
+            self.start.eq(
+                queue.output.valid & self.front_free & room & follows & tokens & ~self.halt
+            ),
             queue.output.ready.eq(self.start),
             self.pop_prev.pop.eq(self.start & insn.pop_prev),
             self.pop_next.pop.eq(self.start & insn.pop_next),
@@ -152,7 +175,7 @@ class Sequencer(wiring.Component):
             m.d.sync += [
                 gives_prev.bit_select(tail, 1).eq(insn.push_prev),
                 gives_next.bit_select(tail, 1).eq(insn.push_next),
-                indices[tail].eq(queue.output.payload.index),
+                indices[tail].eq(waiting.index),
             ]
         has_written, to_prev, to_next = (
             Signal(name=name) for name in ("has_written", "to_prev", "to_next")
@@ -186,11 +209,13 @@ class Sequencer(wiring.Component):
                 Mux(
                     count != 0,
                     indices[head],
-                    Mux(queue.output.valid, queue.output.payload.index, -1),
+                    Mux(queue.output.valid, waiting.index, -1),
                 )
             ),
         ]
-        self._account(m, insn, queue.output.valid, other_kind, room, all_written, has_written)
+        self._account(
+            m, insn, queue.output.valid, other_kind, room, follows, all_written, has_written
+        )
         return m
 
     def _account(
@@ -200,6 +225,7 @@ class Sequencer(wiring.Component):
         seen: Value,
         other_kind: Value,
         room: Value,
+        follows: Value,
         all_written: Value,
         has_written: Value,
     ) -> None:
@@ -225,6 +251,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.activity.eq(Activity.MEMORY)
             with m.Else():
                 m.d.comb += self.activity.eq(Activity.PIPELINE)
+        with m.Elif(~follows):
+            m.d.comb += self.activity.eq(Activity.ORDER)
         with m.Elif(insn.pop_prev & ~self.pop_prev.ready):
             m.d.comb += self.activity.eq(Activity.TOKEN_PREV)
         with m.Else():

@@ -10,7 +10,7 @@ from ..isa.costs import IN_FLIGHT
 from ..isa.instructions import Memory, Store
 from ..isa.registers import ErrorCode
 from .axi import WriteSignature
-from .layouts import layout
+from .layouts import bank_of, layout
 from .ports import INDEX_BITS, Interface, OutSignature, engine_members
 from .transfer import (
     ROW_BITS,
@@ -83,6 +83,7 @@ class StoreEngine(wiring.Component):
         # Cycle s: rows and words set going. A STORE of nothing takes until s + 2.
         slot = Signal.like(self.slot)
         index = Signal(INDEX_BITS)
+        bank = Signal(self.config.bank_bits)
         busy = Signal()
         of_nothing = Signal()
         second = Signal()
@@ -107,6 +108,7 @@ class StoreEngine(wiring.Component):
                 busy.eq(1),
                 slot.eq(self.slot),
                 index.eq(self.command.index),
+                bank.eq(bank_of(self.command.insn, self.config)),
                 of_nothing.eq((insn.x_size == 0) | (insn.y_size == 0)),
             ]
         nothing_done = third & of_nothing
@@ -121,6 +123,7 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             moves.eq(~read | channel.word.ready),
             self.out.en.eq(moves),
+            self.out.bank.eq(bank),
             self.out.index.eq(words.position >> parts),
             self.out.chunk.eq(words.position[:parts]),
             words.taken.eq(asks & moves),

@@ -237,7 +237,7 @@ class Config:
         return asdict(self)
 
     def to_vta_json(self) -> dict[str, int | str]:
-        """Return the original VTA's `vta_config.json` keys (logarithms) of this machine."""
+        """Return the original VTA's `vta_config.json` keys (logarithms), as far as it has such."""
         logs = {key: _log2(getattr(self, name)) for key, name in _VTA_LOGS.items()}
         return {"TARGET": "sim", "HW_VER": "0.0.2", **logs}
 

@@ -23,13 +23,13 @@ of theirs does (Kahn), so the command queues' depth does not matter either.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..isa.instructions import Unit
 from .hazards import NEVER
 
-BANKS = (0, 1)
+BANKS: Sequence[int] = (0, 1)
 
 Seen: TypeAlias = tuple[int, ...]
 """The newest instruction of each unit that is known to have ended."""

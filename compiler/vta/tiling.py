@@ -270,9 +270,11 @@ def estimate(work: Workload, columns: Columns, config: Config) -> Ints:
     summed = work.gemm_cycles + tiles * steps * _STEP_CYCLES
     one_step = np.maximum(summed // steps + compute - summed, load // steps)
     busy = one_step + (steps - 1) * np.maximum(summed, load) // steps
-    if config.acc_banks == 2:  # ALU works beside GEMM, but the resets are GEMM's
+    if config.acc_banks == 2:  # ALU works beside GEMM, of which the resets are
+        beside = compute - summed - outputs + tiles * _STEP_CYCLES
         multiplied = summed + outputs
-        busy = np.maximum(np.maximum(multiplied, compute - multiplied + outputs), load)
+        hides = np.where(overlap == _index(Overlap.BUFFERS), multiplied, multiplied // steps)
+        busy = np.maximum(multiplied + np.maximum(beside - hides, 0), load)
     hidden = np.maximum(np.maximum(busy, load), store) + inp_step + wgt_step + last_store
     return np.where(serial, compute + load + store, hidden)
 

@@ -16,7 +16,8 @@ from vtakit.isa.instructions import FORMATS, Uop
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_presets_survive_both_kinds_of_json(config: Config) -> None:
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert Config.from_json(json.loads(json.dumps(config.to_vta_json()))) == config
+    original = replace(config, acc_banks=1)  # the original has no banks to name
+    assert Config.from_json(json.loads(json.dumps(config.to_vta_json()))) == original
 
 
 def test_the_default_is_the_original_vta() -> None:
@@ -121,7 +122,7 @@ def test_a_file_may_hold_either_json(tmp_path: Path, config: Config) -> None:
     path.write_text(json.dumps(changed.to_json()))
     assert load_config(str(path)) == changed
     path.write_text(json.dumps(config.to_vta_json()))
-    assert load_config(str(path)) == config
+    assert load_config(str(path)) == replace(config, acc_banks=1)
 
 
 def test_a_config_that_is_nowhere_is_refused_with_the_presets(tmp_path: Path) -> None:
