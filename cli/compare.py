@@ -71,7 +71,7 @@ def compare(
     """
     clock = _clock(clock_mhz, board)
     cpus = cpus_for(threads)
-    from ..compiler.build import build_module
+    from ..compiler.cache import cached_module
     from ..compiler.network import load_network
     from ..isa.config import load_config
     from .compare_report import Setting, comparison
@@ -91,7 +91,7 @@ def compare(
         arrays = network_inputs(network.source, inputs, seed)
         status.update("preparing the simulator; the first time LLVM compiles it")
         prepare_simulator(target, "sim")
-        compiled = build_module(
+        compiled, _ = cached_module(
             network.integers,
             target,
             progress=lambda layer, done, total: status.update(f"compiled {layer} ({done}/{total})"),

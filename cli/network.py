@@ -111,3 +111,10 @@ def closeness(
 def finite(value: float) -> float | None:
     """Return the value, or None for what JSON has no name for."""
     return value if isfinite(value) else None
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held so far."""
+    from resource import RUSAGE_SELF, getrusage
+
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024

@@ -19,7 +19,10 @@ MEMORIES = ("inp", "wgt", "acc", "uop", "out")
 
 @dataclass(frozen=True)
 class LayerRow:
-    """What one layer is and cost; counts are null where nobody counted."""
+    """What one layer is and cost; counts are null where nobody counted.
+
+    `floor` counts the cycles that no schedule goes below, on VTA (`compiler.vta.floor`).
+    """
 
     name: str
     op: str
@@ -27,6 +30,7 @@ class LayerRow:
     macs: int
     cycles: int | None
     utilisation: float | None
+    floor: int | None
     bytes: dict[str, int]
     instructions: int
     reason: str
@@ -50,6 +54,7 @@ class NetworkReport:
 
     `utilisation` is multiply-accumulates on VTA over (cycles x those of a cycle);
     `utilisation_after_first` leaves out the first layer on VTA, whose input has few channels.
+    `floor` is the sum of the layers' floors.
     `copies` is None where they were not looked at one by one.
     """
 
@@ -59,6 +64,7 @@ class NetworkReport:
     macs_on_vta: int
     utilisation: float | None
     utilisation_after_first: float | None
+    floor: int | None = None
     copies: tuple[CopyRow, ...] | None = None
 
     def document(self) -> dict[str, object]:
@@ -69,6 +75,7 @@ class NetworkReport:
             "macs": {"total": self.macs, "on_vta": self.macs_on_vta},
             "utilisation": self.utilisation,
             "utilisation_after_first": self.utilisation_after_first,
+            "floor": self.floor,
             "layers": [asdict(row) for row in self.layers],
         }
 
@@ -90,6 +97,7 @@ def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
                 macs=layer.macs,
                 cycles=cycles,
                 utilisation=_utilisation(layer.macs, cycles, config) if on_vta else None,
+                floor=layer.floor if on_vta else None,
                 bytes=dict.fromkeys(MEMORIES, 0) | (cost.bytes if cost else {}),
                 instructions=cost.instructions if cost else 0,
                 reason=layer.reason,
@@ -110,6 +118,7 @@ def network_report(compiled: Compiled, report: RunReport) -> NetworkReport:
         utilisation_after_first=_utilisation(
             macs - (on_vta[0].macs if on_vta else 0), rest, config
         ),
+        floor=sum(row.floor or 0 for row in on_vta),
         copies=tuple(_copy_row(one) for one in report.copies),
     )
 
@@ -118,9 +127,10 @@ def print_layers(report: NetworkReport) -> None:
     """Print the table of layers with its totals; bytes are in kB."""
     from rich.table import Table
 
-    titles = ("layer", "operator", "device", "MACs", "cycles", "util.")
+    titles = ("layer", "operator", "device", "MACs", "cycles", "util.", "floor")
     table = Table(*titles, *MEMORIES, "insns", box=None, padding=(0, 1))
-    table.caption = f"{', '.join(MEMORIES)}: kB between memory and chip"
+    moves = f"{', '.join(MEMORIES)}: kB between memory and chip"
+    table.caption = f"floor: its share of the cycles; {moves}"
     for column in table.columns[3:]:
         column.justify = "right"
     for row in report.layers:
@@ -132,6 +142,7 @@ def print_layers(report: NetworkReport) -> None:
             f"{row.macs:,}" if row.macs else "",
             "" if row.cycles is None else f"{row.cycles:,}",
             _per_cent(row.utilisation),
+            _share(row.floor, row.cycles),
             *moved,
             f"{row.instructions:,}" if row.instructions else "",
         )
@@ -142,6 +153,7 @@ def print_layers(report: NetworkReport) -> None:
         f"{report.macs:,}",
         "" if report.cycles is None else f"{report.cycles:,}",
         _per_cent(report.utilisation),
+        _share(report.floor, report.cycles),
     )
     if report.utilisation_after_first is not None:
         table.add_row("after the first", "", "", "", "", _per_cent(report.utilisation_after_first))
@@ -185,6 +197,11 @@ def _copies_document(copies: Sequence[CopyRow] | None) -> dict[str, object]:
 
 def _utilisation(macs: int, cycles: int | None, config: Config) -> float | None:
     return macs / (cycles * config.macs_per_cycle) if macs and cycles else None
+
+
+def _share(floor: int | None, cycles: int | None) -> str:
+    """Return how near to their floor cycles are."""
+    return _per_cent(floor / cycles if floor and cycles else None)
 
 
 def _per_cent(share: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from .network import prepare_simulator
+from .network import peak_memory_bytes, prepare_simulator
 from .ran import Ran
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_on_vta(
     module: Path | None = None,
 ) -> Ran:
     """Run an integer graph; write the module where that is asked for."""
-    from ..compiler.build import build_module
+    from ..compiler.cache import cached_module
     from ..compiler.check import check_run
     from ..runtime.drivers.find import open_device
     from ..runtime.session import Session
@@ -45,7 +45,7 @@ def run_on_vta(
     prepare_simulator(machine, engine)
     prepared_after = perf_counter() - begun
     begun = perf_counter()
-    compiled = build_module(
+    compiled, kept = cached_module(
         graph,
         machine,
         keep=True,
@@ -54,6 +54,7 @@ def run_on_vta(
         progress=lambda layer, done, total: say(f"compiled {layer} ({done}/{total})"),
     )
     compiled_after = perf_counter() - begun
+    memory = peak_memory_bytes()
     if module:
         compiled.module.save(module)
     say(f"running on {engine}")
@@ -72,10 +73,17 @@ def run_on_vta(
         unit="layers",
         seconds={"prepare": prepared_after, "compile": compiled_after, "run": report.seconds},
         show=print_layers,
-        lines={},
+        lines={"compiled": _how(kept, memory)},
         config=machine.to_json(),
+        facts={"compiled": {"from_cache": kept, "peak_memory_bytes": memory}},
         write_trace=partial(_write_trace, compiled, report),
     )
+
+
+def _how(kept: bool, memory: int) -> str:
+    """Say where the module is from and what it took."""
+    source = "taken from the cache" if kept else "anew"
+    return f"{source}, in {memory / 1e6:,.0f} MB at most"
 
 
 def _write_trace(compiled: Compiled, report: RunReport, path: Path) -> None:

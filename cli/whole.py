@@ -135,6 +135,7 @@ def whole_report(graph: Graph, seconds: Mapping[str, float], device: str) -> Net
         macs=sum(layer.macs for layer in work.values()),
         macs_on_vta=0,
         utilisation=None,
+        floor=None,
         utilisation_after_first=None,
     )
 
@@ -147,6 +148,7 @@ def _row(name: str, work: LayerWork, seconds: float, device: str) -> LayerRow:
         macs=work.macs,
         cycles=None,
         utilisation=None,
+        floor=None,
         bytes=dict.fromkeys(MEMORIES, 0),
         instructions=0,
         reason="",

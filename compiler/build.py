@@ -24,6 +24,7 @@ from .passes.plan import Memory, plan_memory
 from .passes.sequence import sequence
 from .passes.unfold import unfold
 from .schedule import ScheduleError
+from .vta.floor import floor_cycles
 from .vta.layer import Layer
 from .vta.search import Choice, Search
 from .vta.tiling import TilingError
@@ -37,7 +38,8 @@ class LayerInfo:
     """What a report says of a layer besides what it cost.
 
     `device` is "vta" or "cpu"; `reason` says why the CPU; `choice` is the schedule on VTA. `value`
-    is the layer's result in the integer graph.
+    is the layer's result in the integer graph. `floor` counts the cycles that no schedule on VTA
+    goes below (`floor_cycles`), 0 for the CPU.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LayerInfo:
     macs: int
     value: Value
     reason: str = ""
+    floor: int = 0
     choice: Choice | None = None
 
 
@@ -222,7 +225,15 @@ class _Writer:
         self.queue.mark(layer.name, layer.macs)
         emit(choice.kernel, self.queue, places)
         self.layers.append(
-            LayerInfo(layer.name, layer.kind, "vta", layer.macs, layer.output, choice=choice)
+            LayerInfo(
+                layer.name,
+                layer.kind,
+                "vta",
+                layer.macs,
+                layer.output,
+                floor=floor_cycles(layer, choice.made, self.config),
+                choice=choice,
+            )
         )
 
     def _place(self, value: Value, around: Halo = (0, 0, 0, 0)) -> Place:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -19,6 +19,14 @@ def cache_folder(*names: str) -> Path:
     folder = Path(home, "vtakit", *names)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def trim(folder: Path, pattern: str, kept: int) -> None:
+    """Remove the files of a pattern that were not used for longest, all but so many."""
+    with suppress(OSError):
+        files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+        for path in files[:-kept]:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

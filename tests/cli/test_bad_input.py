@@ -334,7 +334,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     def never(*arguments: object, **named: object) -> None:
         pytest.fail("it was compiled")
 
-    monkeypatch.setattr("vtakit.compiler.build.build_module", never)
+    monkeypatch.setattr("vtakit.compiler.cache.build_module", never)
     model = tmp_path / "m.onnx"
     model.write_bytes(DIGITS.read_bytes())
     lost = tmp_path / "no" / "out"

@@ -72,7 +72,8 @@ class Chaos:
         if racy:
             drawn = data.draw(with_tokens(config))
         else:
-            drawn = in_order(data.draw(st.lists(instructions(config), min_size=1, max_size=14)))
+            drawn = data.draw(st.lists(instructions(config), min_size=1, max_size=14))
+            drawn = in_order(drawn, config.acc_banks)
         if data.draw(st.booleans()):
             drawn = [Load(memory=Memory.UOP, dram_base=UOPS // 4, y_size=1, x_size=28), *drawn]
         insns = program(config, *drawn)

@@ -25,7 +25,7 @@ FAR_DATA = range(FAR - 16 * PAGE_BYTES, FAR)
 STORED = range(16 * PAGE_BYTES, 64 * PAGE_BYTES)
 PROGRAM = 4 * PAGE_BYTES
 LOADED = (Memory.UOP, Memory.WGT, Memory.INP, Memory.ACC, Memory.ACC_8BIT)
-ALL = tuple(Unit)
+ALL = (Unit.LOAD, Unit.COMPUTE, Unit.STORE)
 
 Transfer = TypeVar("Transfer", Load, Store)
 
@@ -41,7 +41,7 @@ def small(config: Config, depth: int = 64) -> Config:
 
 
 SHAPES = {
-    **PRESETS,
+    **{name: config for name, config in PRESETS.items() if config.acc_banks == 1},
     "two": Config(
         block_in=2,
         block_out=2,

@@ -28,6 +28,7 @@ from vtakit.isa.program import COUNTERS
 from .memory_bus import Bus, Bytes
 
 NONE = -1
+UNITS: tuple[Unit, ...] = (Unit.LOAD, Unit.COMPUTE, Unit.STORE)
 POPS = {Unit.LOAD: (NONE, 1), Unit.COMPUTE: (0, 3), Unit.STORE: (2, NONE)}
 PUSHES = {Unit.LOAD: (NONE, 0), Unit.COMPUTE: (1, 2), Unit.STORE: (3, NONE)}
 
@@ -97,10 +98,10 @@ class Units:
 
     def __init__(self, system: MemorySystem, result: Run) -> None:
         self.system, self.config, self.result = system, system.config, result
-        self.queues: dict[Unit, deque[Command]] = {unit: deque() for unit in Unit}
-        self.under_way: dict[Unit, deque[Command]] = {unit: deque() for unit in Unit}
-        self.last: dict[Unit, Command | None] = dict.fromkeys(Unit)
-        self.slots = dict.fromkeys(Unit, 0)
+        self.queues: dict[Unit, deque[Command]] = {unit: deque() for unit in UNITS}
+        self.under_way: dict[Unit, deque[Command]] = {unit: deque() for unit in UNITS}
+        self.last: dict[Unit, Command | None] = dict.fromkeys(UNITS)
+        self.slots = dict.fromkeys(UNITS, 0)
         self.tokens = [0] * 4
 
     def step(self, ctx, cycle: int, command: Command | None) -> Callable[[], None]:
@@ -108,14 +109,14 @@ class Units:
         held = list(self.tokens)
         room = {u: len(queue) < self.config.command_queue_depth for u, queue in self.queues.items()}
         oldest = {u: flying[0] if flying else None for u, flying in self.under_way.items()}
-        for unit in Unit:
+        for unit in UNITS:
             self._start(ctx, unit, cycle, held)
             self._end(unit, oldest[unit], cycle, held)
         taken = command is not None and room[command.insn.unit(self.config)]
         ctx.set(self.system.fetch.command.ready, taken)
 
         def finish() -> None:
-            for unit in Unit:
+            for unit in UNITS:
                 written = ctx.get(self.system.engines[unit].written)
                 for op in self.under_way[unit]:
                     op.written |= bool(written >> op.slot & 1)

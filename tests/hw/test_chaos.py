@@ -1,5 +1,7 @@
 """Random programs, some of them flawed, on the simulator and on hardware that stalls."""
 
+from dataclasses import replace
+
 import pytest
 from vtakit.isa.config import PRESETS
 
@@ -8,7 +10,8 @@ from .both import Both
 
 
 def test_some_programs() -> None:
-    seen = chaos.run({"tiny": PRESETS["tiny"]}, 300, seed=3)
+    machines = {"tiny": PRESETS["tiny"], "banked": replace(PRESETS["tiny"], acc_banks=2)}
+    seen = chaos.run(machines, 400, seed=3)
     assert seen.total() >= 300
     assert {"NONE, bus stalls", "NONE, bus does not stall"} < set(seen)
     assert any(not outcome.startswith("NONE") for outcome in seen)

@@ -58,14 +58,16 @@ def compare(sim: RunReport, rtl: RunReport) -> None:
         np.testing.assert_array_equal(other.ends, one.ends)
 
 
-def test_every_layer_of_digits_on_tiny() -> None:
-    the_same(DIGITS, PRESETS["tiny"])
+@pytest.mark.parametrize("banks", [1, 2])
+def test_every_layer_of_digits_on_tiny(banks: int) -> None:
+    the_same(DIGITS, replace(PRESETS["tiny"], acc_banks=banks, acc_buffer_bytes=banks * (2 << 10)))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "banked"])
 @pytest.mark.parametrize("bus_bits", [64, 256])
-def test_every_layer_of_digits(bus_bits: int) -> None:
-    the_same(DIGITS, replace(PRESETS["default"], bus_bits=bus_bits))
+def test_every_layer_of_digits(bus_bits: int, name: str) -> None:
+    the_same(DIGITS, replace(PRESETS[name], bus_bits=bus_bits))
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +77,11 @@ def resnet18() -> onnx.utils.Extractor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bus_bits", [64, 256])
+@pytest.mark.parametrize("name", ["default", "banked"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_layers_of_resnet18(
-    resnet18: onnx.utils.Extractor, cut: str, bus_bits: int, tmp_path: Path
+    resnet18: onnx.utils.Extractor, cut: str, bus_bits: int, name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"{cut}.onnx"
     onnx.save(resnet18.extract_model(*CUTS[cut]), path)
-    the_same(path, replace(PRESETS["default"], bus_bits=bus_bits))
+    the_same(path, replace(PRESETS[name], bus_bits=bus_bits))

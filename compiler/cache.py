@@ -1,0 +1,120 @@
+"""Compiled networks kept in the user's cache, by what they were compiled from.
+
+A file there is that of the module (`runtime.modulefile`) with one more member, `MEMBER`: what a
+report and a check need besides, the layers and how tensors lie in device memory.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..isa.config import Config
+from ..runtime.cache import cache_folder, trim
+from ..runtime.module import Module, ModuleError
+from ..runtime.native.jit import this_cpu
+from .build import Compiled, LayerInfo, Progress, build_module
+from .graph import Graph, Value
+from .keys import key
+from .passes.pack import Packed
+from .passes.unfold import unfold
+
+KEPT = 32
+"""Networks that the cache holds; the ones not used for longest go first."""
+
+MEMBER = "compiled.json"
+
+
+def cached_module(
+    graph: Graph,
+    config: Config,
+    *,
+    keep: bool = False,
+    measured: int = 6,
+    on_cpu: Collection[str] = (),
+    progress: Progress | None = None,
+) -> tuple[Compiled, bool]:
+    """Return what `build_module` does, and whether it came from the user's cache.
+
+    What cannot be read there is compiled again, and where nothing can be written nothing is kept.
+    A kept network has no schedules: `LayerInfo.choice` is None.
+
+    Raises
+    ------
+    GraphError
+        As `build_module`.
+    """
+
+    def build() -> Compiled:
+        return build_module(
+            graph, config, keep=keep, measured=measured, on_cpu=on_cpu, progress=progress
+        )
+
+    try:
+        folder = cache_folder("vta")
+    except OSError:
+        return build(), False
+    settings = (config, keep, measured, sorted(on_cpu), this_cpu())
+    path = folder / f"{key(graph, *settings)}.zip"
+    with suppress(ModuleError, OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
+        compiled = _load(path, graph, config)
+        with suppress(OSError):
+            path.touch()
+        return compiled, True
+    compiled = build()
+    with suppress(ModuleError, OSError):
+        _save(compiled, path)
+    trim(folder, "*.zip", KEPT)
+    return compiled, False
+
+
+def _save(compiled: Compiled, path: Path) -> None:
+    """Write a network to a file, which exists whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        compiled.module.save(partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(MEMBER, json.dumps(_document(compiled)))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(path: Path, graph: Graph, config: Config) -> Compiled:
+    module = Module.load(path)
+    with zipfile.ZipFile(path) as archive:
+        document: dict[str, Any] = json.loads(archive.read(MEMBER))
+    graph = unfold(graph, config)
+    values = _values(graph)
+    packed: dict[Value, Packed] = {}
+    entries: list[Any] = document["packed"]
+    for number, (root, tiles, halo, halo_value) in entries:
+        source: Value = values[root]
+        if source not in packed:
+            packed[source] = Packed(source, tuple(tiles), tuple(halo), halo_value, config)
+        packed[values[number]] = packed[source]
+    kept: list[dict[str, Any]] = document["layers"]
+    layers = tuple(LayerInfo(**{**layer, "value": values[layer["value"]]}) for layer in kept)
+    return Compiled(module, graph, layers, packed)
+
+
+def _document(compiled: Compiled) -> dict[str, Any]:
+    numbers = {value: number for number, value in enumerate(_values(compiled.graph))}
+    layers = [
+        {name: held for name, held in vars(layer).items() if name != "choice"}
+        | {"value": numbers[layer.value]}
+        for layer in compiled.layers
+    ]
+    packed = [
+        (numbers[value], (numbers[one.value], one.tiles, one.halo, one.halo_value))
+        for value, one in compiled.packed.items()
+    ]
+    return {"layers": layers, "packed": packed}
+
+
+def _values(graph: Graph) -> list[Value]:
+    """Return what a graph's inputs and nodes give, in their order."""
+    return [*graph.inputs, *(value for node in graph.nodes for value in node.outputs)]
