@@ -92,13 +92,15 @@ def _load(path: Path, graph: Graph, config: Config) -> Compiled:
     packed: dict[Value, Packed] = {}
     entries: list[Any] = document["packed"]
     for number, (root, tiles, halo, halo_value) in entries:
-        source: Value = values[root]
+        source: Value = values[int(root)]
         if source not in packed:
             packed[source] = Packed(source, tuple(tiles), tuple(halo), halo_value, config)
-        packed[values[number]] = packed[source]
-    kept: list[dict[str, Any]] = document["layers"]
-    layers = tuple(LayerInfo(**{**layer, "value": values[layer["value"]]}) for layer in kept)
-    return Compiled(module, graph, layers, packed)
+        packed[values[int(number)]] = packed[source]
+    layers: list[LayerInfo] = []
+    for layer in document["layers"]:
+        kept: dict[str, Any] = {**layer, "value": values[int(layer["value"])]}
+        layers.append(LayerInfo(**kept))
+    return Compiled(module, graph, tuple(layers), packed)
 
 
 def _document(compiled: Compiled) -> dict[str, Any]:

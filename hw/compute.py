@@ -164,7 +164,8 @@ class ComputeEngine(wiring.Component):
         GEMM and ALU are never under way together in one bank, so they take turns at its ports.
         """
         config, fill = self.config, self.loader.fill_acc
-        step_bank, out_bank = Signal(config.bank_bits), Signal(config.bank_bits)
+        step_bank = Signal(config.bank_bits)
+        out_bank = Signal(config.bank_bits)
         m.d.sync += step_bank.eq(alu.step.bank)
         with m.If(self.out.en):
             m.d.sync += out_bank.eq(self.out.bank)

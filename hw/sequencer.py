@@ -122,7 +122,8 @@ class Sequencer(wiring.Component):
         m = Module()
         shape = data.StructLayout({"command": Command, "after": INDEX_BITS * self.ordered})
         m.submodules.queue = queue = Queue(shape, self.config.command_queue_depth)
-        waiting, follows = queue.output.payload.command, Signal()
+        waiting = queue.output.payload.command
+        follows = Signal()
         m.d.comb += [
             queue.input.valid.eq(self.input.valid),
             self.input.ready.eq(queue.input.ready),

@@ -285,7 +285,7 @@ def test_a_machine_that_cannot_be_built_is_refused(
     [
         (
             ["--config", "huge"],
-            "'huge' is neither a preset (default, tiny, small, batch2, big) nor",
+            "'huge' is neither a preset (default, tiny, small, batch2, big, banked) nor",
         ),
         (["--engine", "cpu", "--trace", "t.json"], "--trace needs --engine sim; cpu runs no VTA"),
         (["--engine", "cpu", "--module", "m.vta"], "--module needs --engine sim; cpu runs no VTA"),

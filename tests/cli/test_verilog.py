@@ -37,7 +37,7 @@ def test_the_same_machine_gives_the_same_text(vtakit: Any, tmp_path: Path) -> No
     assert (tmp_path / "one.v").read_bytes() == (tmp_path / "two.v").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "banked"])
 def test_signals_have_names(vtakit: Any, tmp_path: Path, name: str) -> None:
     """But registers that hold a value within an expression, which are numbers."""
     path = tmp_path / "vta.v"
