@@ -1,6 +1,6 @@
 """Whole networks on the simulated machine: cycles, distance to the floor, and how long it took.
 
-    python benchmarks/networks.py [NAME ...] [--config CONFIG] [--json]
+    python benchmarks/networks.py [NAME ... | --zoo] [--config CONFIG] [--json | --markdown]
 
 The floor of a network is the sum of its layers' (compiler/vta/floor.py).
 """
@@ -10,6 +10,9 @@ import json
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from math import prod
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import zoo
 from files import save_model
 from rich.console import Console
 from rich.table import Table
+from vtakit.cli.network import peak_memory_bytes
 from vtakit.cli.report import network_report
 from vtakit.compiler.build import build_module
 from vtakit.compiler.check import check_run
@@ -32,14 +36,22 @@ RUNS = 3
 
 
 def measure(name: str, config: Config) -> dict[str, Any]:
-    """Compile, run and check one network of the zoo; return what it came to."""
+    """Compile, run and check one network of the zoo, in a process of its own."""
+    spawning = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawning) as process:
+        return process.submit(_measure, name, config).result()
+
+
+def _measure(name: str, config: Config) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.onnx"
-        save_model(zoo.build(name), path)
+        model = zoo.build(name)
+        save_model(model, path)
         network = load_network(path, calibration=zoo.samples(name, 4))
     begun = time.perf_counter()
     compiled = build_module(network.integers, config, keep=True)
     compile_seconds = time.perf_counter() - begun
+    memory = peak_memory_bytes()
     inputs = split_samples(network.source, zoo.samples(name, 1, seed=1))[0]
     seconds: list[float] = []
     with open_device("sim", config) as device, Session(compiled.module, device) as session:
@@ -56,6 +68,9 @@ def measure(name: str, config: Config) -> dict[str, Any]:
     return {
         "name": name,
         "equal": check.equal,
+        "layers_on_vta": check.compared,
+        "parameters": sum(prod(item.dims) for item in model.graph.initializer),
+        "peak_memory_bytes": memory,
         "macs": rows.macs,
         "macs_on_vta": rows.macs_on_vta,
         "cycles": rows.cycles,
@@ -92,16 +107,43 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     Console(width=160).print(table)
 
 
+def print_markdown(rows: list[dict[str, Any]]) -> None:
+    """Print the rows as docs/zoo.md has them."""
+    titles = ("network", "parameters", "MACs", "of them on VTA", "layers on VTA", "equal", "cycles")
+    titles += ("floor's share", "utilisation", "compile s", "MB")
+    print(f"| {' | '.join(titles)} |\n| --- |{' ---: |' * (len(titles) - 1)}")
+    for row in rows:
+        cells = (
+            row["name"],
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            f"{100 * row['macs_on_vta'] / row['macs']:.1f} %",
+            str(row["layers_on_vta"]),
+            "yes" if row["equal"] else "NO",
+            f"{row['cycles']:,}",
+            f"{100 * row['of_floor']:.1f} %",
+            f"{100 * row['utilisation']:.1f} %",
+            f"{row['compile_seconds']:.1f}",
+            f"{row['peak_memory_bytes'] / 1e6:,.0f}",
+        )
+        print(f"| {' | '.join(cells)} |")
+
+
 def main() -> int:
     """Run from the command line; status 1 when a result was wrong."""
     parser = argparse.ArgumentParser(description="Whole networks on the simulated machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", default=NETWORKS)
     parser.add_argument("--config", default="default", help="a preset or a JSON file")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--zoo", action="store_true", help="every network of the zoo")
+    parser.add_argument("--markdown", action="store_true", help="a table for docs/zoo.md")
     options = parser.parse_args()
     config = load_config(options.config)
-    rows = [measure(name, config) for name in options.names or NETWORKS]
-    if options.json:
+    names = list(zoo.NETWORKS) if options.zoo else options.names or NETWORKS
+    rows = [measure(name, config) for name in names]
+    if options.markdown:
+        print_markdown(rows)
+    elif options.json:
         print(json.dumps({"config": config.to_json(), "networks": rows}, indent=1))
     else:
         print_table(rows)

@@ -149,7 +149,8 @@ class Core(wiring.Component):
             name = f"tokens_{giver.name}_{taker.name}"
             tokens = TokenCounter(self.config.token_queue_depth)
             m.submodules[name.lower()] = flushed(tokens)
-            push, pop = ("push_next", "pop_prev") if giver < taker else ("push_prev", "pop_next")
+            push = "push_next" if giver < taker else "push_prev"
+            pop = "pop_prev" if giver < taker else "pop_next"
             # MATRIX has COMPUTE's queues; the two never push, or pop, in the same cycle.
             gives = [getattr(sequencer, push) for sequencer in _all_of(sequencers, giver)]
             takes = [getattr(sequencer, pop) for sequencer in _all_of(sequencers, taker)]

@@ -1,7 +1,7 @@
 """The simulator and the hardware beside each other: one program on both, and what differs."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -161,7 +161,9 @@ def filling(config: Config) -> Bytes:
         begin, end = (UOPS, DATA) if memory is Memory.UOP else (DATA, TOP)
         row = min(depth, 1 << ((end - begin) // size).bit_length() - 1)
         base = -(-begin // size)
-        loads.append(Load(memory=memory, dram_base=base, y_size=depth // row, x_size=row))
+        fill = Load(memory=memory, dram_base=base, y_size=depth // row, x_size=row)
+        banks = config.acc_banks if memory is Memory.ACC else 1
+        loads += [replace(fill, bank=bank) for bank in range(banks)]
     return program(config, *loads)
 
 

@@ -41,6 +41,7 @@ PATIENCE = 3
 """Cycles in a row in which nothing moves and nothing is waited for."""
 
 CONFIG = replace(PRESETS["tiny"], command_queue_depth=2, token_queue_depth=1)
+UNITS = (Unit.LOAD, Unit.COMPUTE, Unit.STORE)
 FLAGS = ("pop_prev", "pop_next", "push_prev", "push_next")
 FIELDS = ("opcode", "memory", *FLAGS)
 Listed = data.StructLayout({"opcode": 3, **dict.fromkeys(FLAGS, 1), "number": 3})
@@ -196,7 +197,7 @@ class Whole(Proof):
         m.d.comb += check.insn.eq(self.fetch.command.payload.insn)
         insn = self.insn(self.fetch.command.payload.insn)
         ended, stand, used = Signal(MOST), [], []
-        for unit in Unit:
+        for unit in UNITS:
             name = unit.name.lower()
             listed = Array(Signal(Listed, name=f"{name}_{i}") for i in range(MOST))
             own = handed & (check.unit == unit)
@@ -217,7 +218,7 @@ class Whole(Proof):
                 m.d.sync += ended.bit_select(oldest.number[:2], 1).eq(1)
             lacks, full = [], []
             for side, other in (("prev", unit - 1), ("next", unit + 1)):
-                if other not in list(Unit):
+                if other not in list(UNITS):
                     continue
                 neighbour = Unit(other).name
                 lacks.append(
@@ -260,8 +261,8 @@ CASES = [
             ),
             "a token is given to the wrong neighbour": Mutant(
                 "core",
-                "push_next if giver < taker else",
-                "push_next if giver > taker else",
+                '"push_next" if giver < taker else',
+                '"push_next" if giver > taker else',
                 fails="a deadlock where nothing can move any more",
             ),
             "the newest instruction is named": Mutant(
@@ -269,7 +270,7 @@ CASES = [
             ),
             "done when all are handed on": Mutant(
                 "core",
-                "quiet.eq(fetch.idle & _all(unit.idle for unit in units))",
+                "quiet.eq(fetch.idle & _all(unit.idle for unit in every))",
                 "quiet.eq(fetch.idle)",
                 fails="done when all have ended",
             ),
