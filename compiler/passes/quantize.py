@@ -186,7 +186,7 @@ def _plan(graph: Graph) -> _Plan:
     groups: list[Group] = []
 
     def accept(group: Group, residual: bool) -> Group:
-        group = grow(group, graph, known, taken, residual=residual)
+        group = grow(group, graph, known, taken, residual=residual, leaky=True)
         groups.append(group)
         taken.update(group.nodes)
         return group

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import inf, isinf
+from math import floor, inf, isinf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..builder import GraphBuilder
 from ..graph import DType, Graph, GraphError, Node, Value
-from ..ops.elementwise import Add, Cast, Maximum, Minimum, Mul
+from ..ops.elementwise import Add, Cast, Maximum, Minimum, Mul, ShiftRight
 from ..ops.linear import Conv2d, Dense
 from ..ops.pool import SumPool2d
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
@@ -72,6 +72,33 @@ class IntegerSum:
     scale: Reals
     correction: NDArray[np.int64]
     biased: bool
+
+
+LEAK_SHIFT = 15
+"""Bits after the point of a LeakyRelu's slope, so that it and its rounding are immediates."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """max(x, slope * x) in integers: slope * x is (factor * x + half) >> LEAK_SHIFT.
+
+    `ends` are those that x is clipped to, so that the result is.
+    """
+
+    factor: int
+    ends: tuple[int, int]
+
+    @staticmethod
+    def of(slope: float, low: int, high: int) -> "Leak":
+        """Return the numbers of a slope, for results from `low` to `high`."""
+        factor, least = round(slope * (1 << LEAK_SHIFT)), floor(min(low, 0) / slope)
+        while Leak(factor, (least, high)).least(least) < min(low, 0):
+            least += 1
+        return Leak(factor, (least, high))
+
+    def least(self, x: int) -> int:
+        """Return what becomes of the least x."""
+        return max(x, (self.factor * x + (1 << (LEAK_SHIFT - 1))) >> LEAK_SHIFT)
 
 
 Choose = Callable[
@@ -238,17 +265,43 @@ class IntegerWriter:
             read.append(operand)
         low = meaning.nearest(group.low) if group.low != -inf else INT8_MIN
         high = meaning.nearest(group.high) if group.high != inf else INT8_MAX
-        wanted = Sum(acc, tuple(terms), np.asarray(offset, np.float64), low, high)
+        leak = None if group.slope == 1 else Leak.of(group.slope, low, max(high, 0))
+        ends = (low, high) if leak is None else leak.ends
+        wanted = Sum(acc, tuple(terms), np.asarray(offset, np.float64), *ends)
         numbers = self.choose(group, total, read, meaning, wanted)
         if numbers is None:
             return None
         name = f"{group.last.name}.int8"
-        out = self._chain(total.value, addends, numbers.steps, group.layer, name)
-        return Quantized(out, meaning, numbers.least, numbers.greatest)
+        value = self._chain(total.value, addends, numbers.steps, group.layer)
+        least, greatest = numbers.least, numbers.greatest
+        if leak is not None:
+            value = self._leaky(value, leak, group.layer)
+            least, greatest = leak.least(least), greatest
+            if least < low or greatest > high:
+                value = self._clipped(value, low, high, group.layer)
+                least, greatest = max(least, low), min(greatest, high)
+        out = self.builder.add(Cast(DType.INT8), value, layer=group.layer, name=name)
+        return Quantized(out, meaning, least, greatest)
 
-    def _chain(
-        self, value: Value, addends: Sequence[Value], steps: Steps, layer: str, name: str
-    ) -> Value:
+    def _leaky(self, value: Value, leak: Leak, layer: str) -> Value:
+        """Add max(value, slope * value)."""
+        scaled = value
+        for op, number in (
+            (Mul(), leak.factor),
+            (Add(), 1 << (LEAK_SHIFT - 1)),
+            (ShiftRight(), LEAK_SHIFT),
+        ):
+            constant = self.builder.constant(np.int32(number), f"{layer}.const")
+            scaled = self.builder.add(op, scaled, constant, layer=layer)
+        return self.builder.add(Maximum(), scaled, value, layer=layer)
+
+    def _clipped(self, value: Value, low: int, high: int, layer: str) -> Value:
+        for op, number in ((Maximum(), low), (Minimum(), high)):
+            constant = self.builder.constant(np.int32(number), f"{layer}.const")
+            value = self.builder.add(op, value, constant, layer=layer)
+        return value
+
+    def _chain(self, value: Value, addends: Sequence[Value], steps: Steps, layer: str) -> Value:
         builder = self.builder
 
         def constant(number: NDArray[np.int64] | int) -> Value:
@@ -262,7 +315,7 @@ class IntegerWriter:
             if step.factor != 1:
                 wide = builder.add(Mul(), wide, constant(step.factor), layer=layer)
             value = builder.add(Add(), value, wide, layer=layer)
-        return builder.add(Cast(DType.INT8), value, layer=layer, name=name)
+        return value
 
     def _sum(self, group: Group, operands: Sequence[Quantized]) -> IntegerSum | None:
         """Add the anchor of a group, and return its int32 result; None as for `add_group`."""

@@ -19,6 +19,9 @@ MOVEMENT = (MaxPool2d, Reshape, Transpose, Concat, Slice, Gather, Broadcast, Pad
 SELECTION = (Maximum, Minimum)
 """Of two tensors of one quantization these, too, only choose."""
 
+LEAST_SLOPE = 2.0**-8
+"""Of a LeakyRelu that is taken in: less is no slope that 15 bits after the point say well."""
+
 Known = Callable[[Value], Reals | None]
 """Gives the real value of a constant, exactly; None for what is computed."""
 
@@ -33,11 +36,11 @@ class Addend:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """last = clip(factor * anchor(operands) + offset + addend): one integer layer.
+    """last = clip(leaky(factor * anchor(operands) + offset + addend)): one integer layer.
 
-    `anchor` is a convolution, dense layer, sum over windows, product of two tensors, or None for a
-    single operand as it is. `nodes` are all nodes it stands for, in order. `factor` and `offset`
-    broadcast against `last`.
+    What is negative, leaky multiplies by `slope`. `anchor` is a convolution, dense layer, sum over
+    windows, product of two tensors, or None for a single operand as it is. `nodes` are all nodes it
+    stands for, in order. `factor` and `offset` broadcast against `last`.
     """
 
     layer: str
@@ -50,11 +53,12 @@ class Group:
     addend: Addend | None = None
     low: float = -inf
     high: float = inf
+    slope: float = 1.0
 
     @property
     def clipped(self) -> bool:
-        """Whether a Relu or Clip has been taken in, after which nothing else can be."""
-        return self.low != -inf or self.high != inf
+        """Whether an activation has been taken in, after which nothing but a Clip can be."""
+        return self.low != -inf or self.high != inf or self.slope != 1
 
 
 def macs(node: Node) -> int:
@@ -153,13 +157,23 @@ def _scaled(group: Group, constant: Reals) -> Group:
     return replace(group, factor=factor, offset=offset, addend=addend)
 
 
-def grow(group: Group, graph: Graph, known: Known, taken: set[Node], *, residual: bool) -> Group:
+def grow(
+    group: Group,
+    graph: Graph,
+    known: Known,
+    taken: set[Node],
+    *,
+    residual: bool,
+    leaky: bool = False,
+) -> Group:
     """Return the group with all that follows it taken in, as far as it goes.
 
     It ends before a node that is `taken`, at a value with several readers, and, unless `residual`,
-    before it would add a second tensor.
+    before it would add a second tensor. With `leaky` it may have a slope.
     """
     while True:
+        if leaky and (sloping := _with_slope(group, graph, known, taken)) is not None:
+            group = sloping
         node = graph.only_consumer(group.last)
         if node is None or node in taken or node.inputs.count(group.last) != 1:
             return group
@@ -171,3 +185,20 @@ def grow(group: Group, graph: Graph, known: Known, taken: set[Node], *, residual
 
 def _kept(group: Group, residual: bool) -> bool:
     return residual or isinstance(group.nodes[-1].op, (Mul, Div))
+
+
+def _with_slope(group: Group, graph: Graph, known: Known, taken: set[Node]) -> Group | None:
+    """Return the group with the LeakyRelu that follows it, max(x, slope * x); None without one."""
+    x, users = group.last, graph.consumers(group.last)
+    if group.clipped or x in graph.outputs or len(users) != 2 or taken.intersection(users):
+        return None
+    scaled, chosen = users if isinstance(users[0].op, Mul) else reversed(users)
+    if not isinstance(scaled.op, Mul) or not isinstance(chosen.op, Maximum):
+        return None
+    slope = known(scaled.inputs[1] if scaled.inputs[0] is x else scaled.inputs[0])
+    if slope is None or slope.size != 1 or not LEAST_SLOPE <= slope.item() < 1:
+        return None
+    if set(chosen.inputs) != {x, scaled.output} or graph.only_consumer(scaled.output) is None:
+        return None
+    nodes = (*group.nodes, scaled, chosen)
+    return replace(group, last=chosen.output, nodes=nodes, slope=slope.item())

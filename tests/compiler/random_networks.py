@@ -58,9 +58,12 @@ def _bias(
 
 
 def _activation(draw: st.DrawFn, builder: GraphBuilder, x: Value, layer: str) -> Value:
-    kind = draw(st.sampled_from(["none", "relu", "relu", "relu6"]))
+    kind = draw(st.sampled_from(["none", "relu", "relu", "relu6", "leaky"]))
     if kind == "none":
         return x
+    if kind == "leaky":
+        slope = builder.constant(np.float32(draw(st.floats(0.01, 0.99))))
+        return builder.add(Maximum(), x, builder.add(Mul(), x, slope, layer=layer), layer=layer)
     x = builder.add(Maximum(), x, builder.constant(np.float32(0)), layer=layer)
     if kind == "relu6":
         x = builder.add(Minimum(), x, builder.constant(np.float32(2)), layer=layer)

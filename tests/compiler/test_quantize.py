@@ -199,6 +199,28 @@ def test_a_residual_block_is_two_chains_without_rounding_between(tmp_path: Path)
     assert low == 0
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 0.3, 0.9])
+def test_a_leaky_relu_is_part_of_the_layer_before_it(alpha: float, tmp_path: Path) -> None:
+    """And no less exact: what is below zero is rounded twice, once at a finer scale."""
+    graph, integers = quantized(
+        tmp_path, lambda net, x: net.add("LeakyRelu", net.conv(x, 4, 8), alpha=alpha)
+    )
+    kinds = [type(node.op).__name__ for node in integers.nodes]
+    assert kinds.count("Cast") == 1, "int8 is made once"
+    assert not float_nodes(integers)
+    _, plain = quantized(tmp_path, lambda net, x: net.conv(x, 4, 8))
+    assert len(integers.nodes) <= len(plain.nodes) + 4  # multiply, round, shift, choose
+    assert relative_error(graph, integers) < 0.02
+
+
+@pytest.mark.parametrize("alpha", [0.0, -0.5, 1.0, 2.0, 0.001])
+def test_other_slopes_are_right_as_well(alpha: float, tmp_path: Path) -> None:
+    graph, integers = quantized(
+        tmp_path, lambda net, x: net.add("LeakyRelu", net.conv(x, 4, 8), alpha=alpha)
+    )
+    assert relative_error(graph, integers) < 0.03
+
+
 def test_moving_data_keeps_the_quantization(tmp_path: Path) -> None:
     _, integers = quantized(tmp_path, _dense_block)
     for node in integers.nodes:

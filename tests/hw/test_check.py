@@ -8,12 +8,20 @@ from amaranth.sim import Simulator
 from vtakit.hw.check import Check
 from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
 from vtakit.isa.fields import Slot, slots
-from vtakit.isa.instructions import FORMATS, Finish, Gemm, Instruction, Load, Opcode, decode
+from vtakit.isa.instructions import (
+    FORMATS,
+    Finish,
+    Instruction,
+    Load,
+    Memory,
+    Opcode,
+    decode,
+)
 from vtakit.isa.registers import ErrorCode
 from vtakit.sim.errors import ProgramError
 from vtakit.sim.machine import Machine
 
-WAITS = Gemm(pop_prev=True)
+WAITS = Load(memory=Memory.UOP, pop_prev=True)
 """It waits for a token that nobody gives, so that nothing after it runs in the compute unit."""
 
 DYNAMIC = {ErrorCode.SRAM_RANGE, ErrorCode.DRAM_RANGE, ErrorCode.BUS}
