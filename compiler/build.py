@@ -18,7 +18,7 @@ from .expr import Tensor
 from .graph import Graph, GraphError, Node, Value
 from .host import host_program
 from .layers import macs
-from .passes.pack import Halo, Packed, pack
+from .passes.pack import Halo, Packed, is_joined, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
 from .passes.sequence import sequence
@@ -177,6 +177,8 @@ class _Writer:
             self._add_layer(item.layer)
         elif is_view(item) and item.group.nodes[0].output in self.packed:
             pass  # the same tiles under another shape
+        elif is_joined(item, self.packed):
+            pass  # its parts are there already
         else:
             self._add_on_host(item)
 

@@ -1,13 +1,14 @@
 """Packing: how the tensors that VTA reads and writes lie in device memory, as tiles."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ...isa.config import Config
 from ..cpu.stored import BLOCK, NO_HALO, Halo
-from ..graph import Value
+from ..graph import DType, Value
 from ..ops.linear import Conv2d
 from ..ops.pool import SumPool2d
+from ..ops.shape import Concat
 from ..vta.layer import image
 from .partition import Placed, is_view
 
@@ -28,6 +29,9 @@ class Packed:
         What they hold, from before the first run on.
     config : Config
         Gives the shape of a tile.
+    whole : Packed or None
+        The concatenation that it is a part of, from the byte `whole_byte` on: its maker writes it
+        there.
     """
 
     value: Value
@@ -35,6 +39,8 @@ class Packed:
     halo: Halo
     halo_value: int
     config: Config
+    whole: "Packed | None" = None
+    whole_byte: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,12 +97,64 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
             if isinstance(op, SumPool2d) or op.groups > 1:  # others multiply bytes without sign
                 _widen(halos, source, op.pads, op.pad_value)
     packed: dict[Value, Packed] = {}
+    joined = _joined(items, used, {*root, *root.values(), *halos}, config)
     for value in (*values, *(value for value in root if root[value] in used)):
         source = root.get(value, value)
-        if source not in packed:
+        if source not in packed and source not in joined:
             packed[source] = _packed(source, *halos.get(source, ((0, 0, 0, 0), 0)), config)
-        packed[value] = packed[source]
-    return {value: packed[value] for value in packed if value in values or value in root}
+        if source in packed:
+            packed[value] = packed[source]
+    for part, (whole, block) in joined.items():
+        alone = _packed(part, NO_HALO, 0, config)
+        rows, cols = alone.tiles[2:]
+        byte = block * rows * cols * config.inp_tile_bytes
+        packed[part] = replace(alone, whole=packed[whole], whole_byte=byte)
+    kept = {*values, *root, *joined}
+    return {value: packed[value] for value in packed if value in kept}
+
+
+def is_joined(item: Placed, packed: Mapping[Value, Packed]) -> bool:
+    """Return whether a group is a concatenation whose parts are written where they belong."""
+    node = item.group.nodes[0]
+    whole = packed.get(node.output) if isinstance(node.op, Concat) else None
+    return whole is not None and all(
+        part in packed and packed[part].whole is whole for part in node.inputs
+    )
+
+
+def _joined(
+    items: Iterable[Placed], used: Collection[Value], bound: Collection[Value], config: Config
+) -> dict[Value, tuple[Value, int]]:
+    """Return the parts of concatenations that need no copies, the whole and the first block.
+
+    That is so of images whose channels fill whole blocks, but for the last ones, of no more images
+    than a tile has rows. A value can be a part of one concatenation only, and of none that is
+    `bound`: a view, or surrounded by something.
+    """
+    joined: dict[Value, tuple[Value, int]] = {}
+    made: set[Value] = set()
+    for item in items:
+        node, made_before = item.group.nodes[0], set(made)
+        made.update(value for part in item.group.nodes for value in part.outputs)
+        if item.layer is not None or len(item.group.nodes) > 1 or not isinstance(node.op, Concat):
+            continue
+        whole, parts = node.output, node.inputs
+        blocks = [-(-part.shape[1] // config.block_in) for part in parts]
+        fits = (
+            node.op.axis == 1
+            and whole.dtype is DType.INT8
+            and len(whole.shape) == 4
+            and whole.shape[0] <= config.batch
+            and whole in used
+            and len(set(parts)) == len(parts)
+            and made_before.issuperset(parts)
+            and not {whole, *parts}.intersection({*bound, *joined})
+            and all(part.shape[1] % config.block_in == 0 for part in parts[:-1])
+        )
+        if fits and whole not in {end for end, _ in joined.values()}:
+            for number, part in enumerate(parts):
+                joined[part] = whole, sum(blocks[:number])
+    return joined
 
 
 Halos = dict[Value, tuple[Halo, int]]

@@ -57,11 +57,12 @@ def plan_memory(
         touched = [*item.inputs, *item.group.outputs]
         for value in touched:
             if value in packed:
-                first.setdefault(packed[value], position)
-                last[packed[value]] = position
+                place_of = packed[value].whole or packed[value]
+                first.setdefault(place_of, position)
+                last[place_of] = position
     for value in graph.outputs:
         if value in packed:
-            last[packed[value]] = len(placed) + 1
+            last[packed[value].whole or packed[value]] = len(placed) + 1
     heap = Heap(0, 1 << DRAM_ADDRESS_BITS)
     memory = Memory(align, {}, [], 0)
 
@@ -80,6 +81,11 @@ def plan_memory(
         for tensor in (tensor for tensor in others if last[tensor] == position):
             if reuse:
                 heap.release(memory.offsets[tensor.value])
+    for part in dict.fromkeys(packed.values()):
+        if part.whole is not None:
+            offset = memory.offsets[part.whole.value] + part.whole_byte
+            memory.offsets[part.value] = offset
+            memory.tensors.append(Tensor(part.value.name, offset, "int8", part.shape))
     memory.arena_bytes = -(-heap.high_water // align) * align
     return memory
 

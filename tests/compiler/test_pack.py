@@ -4,17 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from vtakit.compiler.build import build_module
 from vtakit.compiler.graph import Graph, Value
-from vtakit.compiler.ops.shape import Reshape
+from vtakit.compiler.ops.shape import Concat, Reshape
 from vtakit.compiler.passes.pack import Packed, pack
 from vtakit.compiler.passes.partition import partition
+from vtakit.compiler.reference import outputs
 from vtakit.isa.config import PRESETS, Config
+from vtakit.runtime.drivers.find import open_device
 from vtakit.runtime.host.layout import unpack_tiles
+from vtakit.runtime.module import DeviceStep
+from vtakit.runtime.session import Session
 
-from .integer_layers import Layers
+from .integer_layers import Layers, run, sample
 
 DEFAULT = PRESETS["default"]
 extents = st.integers(1, 5)
@@ -176,3 +182,67 @@ def test_only_what_vta_touches_is_packed() -> None:
     moved = layers.builder.add(Reshape((1, 8, 2, 4)), y, layer="moved")
     graph = layers.build(moved)
     assert set(packed_of(graph)) == {x, y}
+
+
+def joining(
+    channels: Sequence[int], *, batch: int = 1, read: bool = False, halo: bool = False
+) -> Graph:
+    """Return two convolutions whose results, side by side, a third one reads."""
+    layers = Layers()
+    x = layers.input(batch, 5, 6, 6)
+    parts = [layers.conv(x, count, pads=(1, 1, 1, 1)) for count in channels]
+    whole = layers.builder.add(Concat(1), *parts, layer="concat")
+    ends = [layers.conv(whole, 8, pads=(1, 1, 1, 1), pad_value=3 if halo else 0)]
+    if read:
+        ends.append(layers.conv(parts[0], 7))
+    return layers.build(*ends)
+
+
+@pytest.mark.parametrize("name", ["default", "tiny", "batch2", "banked"])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_concatenation_takes_no_copies_where_its_parts_are_whole_blocks(
+    name: str, read: bool
+) -> None:
+    config = PRESETS[name]
+    block = config.block_in
+    graph = joining((block, 2 * block, block - 1), batch=config.batch, read=read)
+    for keep in (False, True):
+        compiled = build_module(graph, config, keep=keep, measured=1, unfolded=False)
+        assert {layer.device for layer in compiled.layers} == {"vta"}, "nothing else is done"
+        assert sum(isinstance(step, DeviceStep) for step in compiled.module.steps) == 1
+    check = run(compiled)
+    assert check.equal
+    assert check.compared == 4 + read
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        joining((15, 16)),
+        joining((16, 16), batch=2),
+        joining((16, 16), halo=True),
+    ],
+    ids=["a part of a block", "two batches", "surrounded"],
+)
+def test_other_concatenations_are_copied(graph: Graph) -> None:
+    compiled = build_module(graph, DEFAULT, keep=True, measured=1, unfolded=False)
+    assert [layer.kind for layer in compiled.layers if layer.device == "cpu"] == ["Concat"]
+    assert run(compiled).equal
+
+
+def test_what_is_joined_is_not_overwritten_before_it_is_read() -> None:
+    """With memory that is used again: another layer between a part and its reader."""
+    layers = Layers()
+    x = layers.input(1, 16, 6, 6)
+    first = layers.conv(x, 16, pads=(1, 1, 1, 1))
+    between = x
+    for _ in range(3):
+        between = layers.conv(between, 16, pads=(1, 1, 1, 1))
+    whole = layers.builder.add(Concat(1), first, between, layer="concat")
+    graph = layers.build(layers.conv(whole, 8))
+    compiled = build_module(graph, DEFAULT, measured=1, unfolded=False)
+    inputs = sample(graph)
+    with open_device("sim", DEFAULT) as device, Session(compiled.module, device) as session:
+        found = session.run(inputs).outputs
+    for name, wanted in outputs(graph, inputs).items():
+        np.testing.assert_array_equal(found[name], wanted)
