@@ -160,8 +160,8 @@ def print_layers(report: NetworkReport) -> None:
     print_table(table)
     print_copies(report.copies or ())
     for row in report.layers:
-        if row.macs and row.device == "cpu":
-            print(f"on the CPU   {row.name}: {row.reason}")
+        if row.device == "cpu":
+            print(f"on the CPU   {row.name}, {row.op}: {row.reason}")
 
 
 def print_copies(copies: Sequence[CopyRow]) -> None:

@@ -9,7 +9,8 @@ sim/TIMING.md is the contract of both, rule by rule.
 From memory to the units:
 
 - `memory` - the read half of the port, shared by three; `write`: the write half, the store unit's
-- `fetch` - the program, in bursts; `check`: what is wrong with an instruction as a word
+- `fetch` - the program, in bursts; `check`: what is wrong with an instruction as a word; `order`:
+  which one of the other unit it must follow, where GEMM has a unit of its own
 - `sequencer` - when an instruction starts and ends; `queue`, `tokens`: what it waits in and for
 
 The units:

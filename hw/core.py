@@ -55,7 +55,7 @@ class Core(wiring.Component):
         STATUS.done.
     running : Out(1)
         In the cycles that CYCLES counts, from 0 on.
-    starts, ends : Out(4)
+    starts, ends : Out(len(Unit))
         A bit by unit: an instruction starts, or pushes its tokens and so ends with this cycle.
     """
 
@@ -321,8 +321,6 @@ class Core(wiring.Component):
                 if activity in activities(unit):
                     now = self.running & (sequencer.activity == activity)
                     m.d.comb += rises[f"{unit.name}_{activity.name}"].eq(now)
-        if Unit.MATRIX not in sequencers:
-            m.d.comb += rises[f"MATRIX_{Activity.NO_INSTRUCTION.name}"].eq(self.running)
 
 
 def _all_of(sequencers: dict[Unit, Sequencer], unit: Unit) -> list[Sequencer]:

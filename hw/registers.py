@@ -5,14 +5,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
+from ..isa.instructions import Unit
 from ..isa.registers import (
     REGISTERS,
     Access,
+    Activity,
     Control,
     Count,
     Error,
     Register,
     Status,
+    activities,
     constants,
 )
 from .axi import LITE_ADDRESS_BITS, LiteSignature
@@ -27,6 +30,16 @@ COUNTERS = tuple(name for name, register in REGISTERS.items() if register.format
 
 TOKENS = tuple(name for name in REGISTERS if name.startswith("TOKENS_"))
 """The registers that show a token queue."""
+
+
+def without_matrix() -> dict[str, str | None]:
+    """Return what counters show where there is no MATRIX: that of another counter, or 0 (None)."""
+    shown: dict[str, str | None] = {
+        f"{Unit.MATRIX.name}_{activity.name}": None for activity in activities(Unit.MATRIX)
+    }
+    shown[f"{Unit.MATRIX.name}_{Activity.NO_INSTRUCTION.name}"] = "CYCLES"
+    shown[f"{Unit.COMPUTE.name}_{Activity.ORDER.name}"] = None
+    return shown
 
 
 def increment_layout(config: Config) -> data.StructLayout:
@@ -56,7 +69,8 @@ class Registers(wiring.Component):
     tokens : In(StructLayout)
         Levels of the token queues, by the names of `TOKENS`.
     rises : In(increment_layout(config))
-        What the counters rise by in this cycle.
+        What the counters rise by in this cycle; those of `without_matrix` do not count it where
+        there is one bank.
     """
 
     bus: Interface
@@ -105,11 +119,15 @@ class Registers(wiring.Component):
             "INSN_COUNT": self.insn_count,
             **{name: self.tokens[name] for name in TOKENS},
         }
+        shown = without_matrix() if self.config.acc_banks == 1 else {}
         for name, register in REGISTERS.items():
             if register.access is Access.WRITE:
                 continue
             word = Signal(register.format.WORD_BITS, name=name.lower())
-            if register.format is Count:
+            if name in shown:
+                other = shown[name]
+                m.d.comb += word.eq(words[other] if other else 0)
+            elif register.format is Count:
                 with m.If(self.control.clear):
                     m.d.sync += word.eq(0)
                 with m.Else():

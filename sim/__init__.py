@@ -16,6 +16,7 @@ What is left is compiled by LLVM (`jit`, `pointers`) and works on two records of
   `compute` (GEMM, ALU), made of `vectors`
 - `functional` - the engine without a clock
 - `timing` - the engine with one; `clock`: what it knows
+- `order` - which instructions of the two units that share accumulators keep their order
 - `units` - when instructions start and end; `fetch`, `loader`, `operands`: how long they take
 - `channel` - the memory port
 """

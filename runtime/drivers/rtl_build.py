@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...isa.config import PRESETS, Config
+from ...isa.instructions import Unit
 from ..cache import cache_folder, locked
 from .device import DeviceError
 
@@ -191,7 +192,7 @@ def _verilog(part: Path) -> None:
 
 
 def _compile(part: Path, waves: Waves, tools: _Tools) -> None:
-    flags, links = f"-fPIC -DVTA_TRACE={waves.value}", "-shared"
+    flags, links = f"-fPIC -DVTA_TRACE={waves.value} -DVTA_UNITS={len(Unit)}", "-shared"
     if waves is Waves.FST:
         for header, library in COMPRESSION.items():
             if _has_header(f"{header}.h"):

@@ -22,7 +22,7 @@ using Wave = VerilatedFstC;
 namespace {
 
 constexpr uint64_t kPage = 4096;
-constexpr int kUnits = 4;
+constexpr int kUnits = VTA_UNITS;
 constexpr int kDecodeError = 3;  // xRESP; IHI 0022E, A3.4.4
 constexpr int kNoAnswer = -1;
 

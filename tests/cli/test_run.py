@@ -149,11 +149,26 @@ def test_the_table_has_a_row_for_each_layer_and_a_verdict(vtakit: Any) -> None:
     assert "452,864" in ran.out
 
 
+def test_the_second_time_it_comes_from_the_cache(
+    vtakit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, second = (document(vtakit("run", DIGITS, "--json", *QUICK)) for _ in range(2))
+    assert not first["compiled"].pop("from_cache")
+    assert second["compiled"].pop("from_cache")
+    assert 0 < second["compiled"]["peak_memory_bytes"] < 4 << 30
+    assert second["checked"] == first["checked"]
+    assert second["cycles"] == first["cycles"] > first["floor"] > 0
+    assert all(row["floor"] <= row["cycles"] for row in first["layers"] if row["device"] == "vta")
+
+
 def test_a_layer_on_the_cpu_says_why(vtakit: Any, halves: Path) -> None:
     ran = vtakit("run", halves, *QUICK)
     assert ran.status == 0
-    (row,) = (line for line in ran.out.splitlines() if "Unary" in line)
+    row, why = (line for line in ran.out.splitlines() if "Unary" in line)
     assert "cpu" in row
+    assert why.startswith("on the CPU")
+    assert why.partition(": ")[2]
     found = document(vtakit("run", halves, "--json", *QUICK))
     reasons = {row["op"]: row["reason"] for row in found["layers"] if row["device"] == "cpu"}
     assert all(reasons.values()), reasons

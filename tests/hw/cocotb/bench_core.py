@@ -109,7 +109,7 @@ class Both:
 
 def check_cycles(counters: dict[str, int]) -> None:
     """See that each cycle was put down to one activity of each unit."""
-    for unit in ("LOAD", "COMPUTE", "STORE"):
+    for unit in ("LOAD", "COMPUTE", "STORE", "MATRIX"):
         spent = sum(
             count
             for name, count in counters.items()

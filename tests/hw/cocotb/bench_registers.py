@@ -6,6 +6,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from vtakit.hw.registers import without_matrix
 from vtakit.isa.config import Config
 from vtakit.isa.registers import REGISTERS, Access, Control, Count, constants
 
@@ -72,18 +73,20 @@ async def counters(dut: Any) -> None:
     await begin(dut, *SHOWN)
     names = [name for name, register in REGISTERS.items() if register.format is Count]
     width = len(dut.registers__rises) // len(names)
+    shown = without_matrix() if config.acc_banks == 1 else {}
     clear = Control(clear=True).encode(config).to_bytes(4, "little")
     for most in (1, (1 << width) - 1):
         await master.write(REGISTERS["CONTROL"].offset, clear)
-        rises = [random.randrange(most + 1) for _ in names]
+        rises = {name: random.randrange(most + 1) for name in names}
         cycles = random.randrange(100, 400)
         await RisingEdge(dut.clk)
-        dut.registers__rises.value = sum(rise << width * i for i, rise in enumerate(rises))
+        dut.registers__rises.value = sum(rise << width * i for i, rise in enumerate(rises.values()))
         for _ in range(cycles):
             await RisingEdge(dut.clk)
         dut.registers__rises.value = 0
-        for name, rise in zip(names, rises, strict=True):
+        for name in names:
             answer: Any = await master.read(REGISTERS[name].offset, 8)
+            rise = rises.get(shown.get(name, name) or "", 0)
             assert int.from_bytes(answer.data, "little") == rise * cycles, name
 
 
