@@ -33,7 +33,7 @@ MACHINES = {
     "tiny, banked": replace(PRESETS["tiny"], acc_banks=2, acc_buffer_bytes=4 << 10),
     "batch2, 128 bits": replace(PRESETS["batch2"], bus_bits=128, acc_read_ports=2),
 }
-FEW, MANY = 4, 70
+FEW, MANY = 3, 70
 """Models on each machine: 8 x 70 = 560 in the long run."""
 
 

@@ -35,8 +35,8 @@ CONFIGS = {
     "tiny batch2": replace(PRESETS["tiny"], batch=2, acc_buffer_bytes=4 << 10),
     "tiny banked": replace(PRESETS["tiny"], acc_banks=2, acc_buffer_bytes=4 << 10),
 }
-EACH = 30
-"""Networks of each kind on each machine; 2 x 9 x 30 = 540 in all."""
+EACH = 24
+"""Networks of each kind on each machine; 2 x 9 x 24 = 432 in all."""
 ENGINES = st.sampled_from(["sim", "functional"])
 MACHINES = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 

@@ -11,7 +11,7 @@ from .both import Both
 
 def test_some_programs() -> None:
     machines = {"tiny": PRESETS["tiny"], "banked": replace(PRESETS["tiny"], acc_banks=2)}
-    seen = chaos.run(machines, 400, seed=3)
+    seen = chaos.run(machines, 300, seed=3)
     assert seen.total() >= 300
     assert {"NONE, bus stalls", "NONE, bus does not stall"} < set(seen)
     assert any(not outcome.startswith("NONE") for outcome in seen)
