@@ -105,7 +105,7 @@ def _conv(made: Drawing, x: str, most_channels: int) -> str:
 def _transposed(made: Drawing, x: str, most_channels: int) -> str:
     n, c, rows, cols = made.shapes[x]
     outputs, k, s = made.whole(1, most_channels), made.whole(2, 4), made.whole(1, 2)
-    pad = made.whole(0, 1)
+    pad = made.whole(0, 1) if min(rows, cols) > 1 else 0  # something must be left
     weights = made.net.normal(c, outputs, k, k, spread=(2 / (c * k * k)) ** 0.5)
     y = made.net.add("ConvTranspose", x, weights, strides=[s, s], pads=[pad] * 4)
     out = [(extent - 1) * s + k - 2 * pad for extent in (rows, cols)]
