@@ -134,12 +134,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Whole networks on the simulated machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", default=NETWORKS)
     parser.add_argument("--config", default="default", help="a preset or a JSON file")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--zoo", action="store_true", help="every network of the zoo")
-    parser.add_argument("--markdown", action="store_true", help="a table for docs/zoo.md")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    output.add_argument("--markdown", action="store_true", help="a table for docs/zoo.md")
     options = parser.parse_args()
-    config = load_config(options.config)
     names = list(zoo.NETWORKS) if options.zoo else options.names or NETWORKS
+    if unknown := [name for name in names if name not in zoo.NETWORKS]:
+        parser.error(f"no network is called {unknown[0]!r}; there are {', '.join(zoo.NETWORKS)}")
+    config = load_config(options.config)
     rows = [measure(name, config) for name in names]
     if options.markdown:
         print_markdown(rows)

@@ -16,6 +16,7 @@ from ..isa.config import Config
 from ..runtime.cache import cache_folder, trim
 from ..runtime.module import Module, ModuleError
 from ..runtime.native.jit import this_cpu
+from ..runtime.native.programfile import DAMAGED
 from .build import Compiled, LayerInfo, Progress, build_module
 from .graph import Graph, Value
 from .keys import key
@@ -59,7 +60,7 @@ def cached_module(
         return build(), False
     settings = (config, keep, measured, sorted(on_cpu), this_cpu())
     path = folder / f"{key(graph, *settings)}.zip"
-    with suppress(ModuleError, OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
+    with suppress(ModuleError, OSError, IndexError, *DAMAGED):
         compiled = _load(path, graph, config)
         with suppress(OSError):
             path.touch()

@@ -172,7 +172,7 @@ class Module:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ModuleError(f"cannot read module {str(path)!r}: {reason}") from None
-        except (zipfile.BadZipFile, EOFError) as error:
+        except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # RuntimeError: flags of zip
             raise ModuleError(f"{str(path)!r} is no module, or part of one: {error}") from None
         except ModuleError as error:
             raise ModuleError(f"{str(path)!r}: {error}") from None

@@ -276,7 +276,7 @@ class IntegerWriter:
         least, greatest = numbers.least, numbers.greatest
         if leak is not None:
             value = self._leaky(value, leak, group.layer)
-            least, greatest = leak.least(least), greatest
+            least = leak.least(least)
             if least < low or greatest > high:
                 value = self._clipped(value, low, high, group.layer)
                 least, greatest = max(least, low), min(greatest, high)

@@ -14,7 +14,7 @@ from .program import NativeArray, NativeProgram
 
 FORMAT = "vtakit native program"
 VERSION = 2
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     EOFError,
     KeyError,
@@ -92,7 +92,7 @@ def load(path: str | Path) -> NativeProgram:
     except OSError as error:
         reason = error.strerror or str(error)
         raise NativeError(f"cannot read native program {str(path)!r}: {reason}") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise NativeError(
             f"{str(path)!r} is no native program, or a damaged one: {error}"
         ) from None

@@ -112,6 +112,23 @@ def test_what_is_damaged_is_compiled_again(damage: Callable[[Path], object], fol
     assert cached_module(graph, DEFAULT, keep=True, measured=1)[1], "and kept whole"
 
 
+def test_any_bit_of_the_directory_may_be_wrong(folder: Path) -> None:
+    """That of the archive, which says how its members are to be read."""
+    graph, random = network(), np.random.default_rng(1)
+    first, _ = cached_module(graph, DEFAULT, keep=True, measured=1)
+    (path,) = folder.iterdir()
+    good = np.frombuffer(path.read_bytes(), np.uint8)
+    begin = good.tobytes().index(b"PK\x01\x02")
+    for place in random.integers(begin, good.size, 250):
+        wrong = good.copy()
+        wrong[place] ^= np.uint8(1 << random.integers(8))
+        path.write_bytes(wrong.tobytes())
+        again, kept = cached_module(graph, DEFAULT, keep=True, measured=1)
+        assert streams(again) == streams(first)
+        if kept:
+            assert told(again) == told(first)
+
+
 def test_so_many_are_kept_and_nothing_is_left_over(folder: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(KEPT + 3):
