@@ -11,8 +11,10 @@ from ..builder import GraphBuilder
 from ..graph import DType, Graph, Value
 from ..ops.shape import Reshape
 from .onnx_file import MICROSOFT_DOMAIN, layer_name, load
+from .onnx_narrow import MOVES, narrowed
 from .onnx_node import ModelError, OnnxNode
 from .onnx_operators import CONSTANT_ONLY, MICROSOFT, OPERATORS
+from .onnx_types import TYPES, Narrow, held_in, narrow_result, narrow_type, type_name
 
 _DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
 """What the onnx package and NumPy raise for files in which bytes have changed."""
@@ -56,7 +58,7 @@ def read(
 
 
 class _Importer:
-    """Walks a model; `values` holds what each ONNX name has become."""
+    """Walks a model; `values` holds what each ONNX name has become, `narrow` its narrow type."""
 
     def __init__(self, path: Path, model: Any):
         self.path = path
@@ -65,6 +67,7 @@ class _Importer:
         self.opset = int(versions.get("", versions.get("ai.onnx", 0)))
         self.builder = GraphBuilder(str(model.graph.name or path.stem))
         self.values: dict[str, Value] = {}
+        self.narrow: dict[str, Narrow] = {}
 
     def add_inputs(self, batch: int | None, shapes: Mapping[str, Sequence[int]]) -> None:
         initialized = {item.name for item in self.graph.initializer}
@@ -83,19 +86,16 @@ class _Importer:
                 value = self.builder.constant(np.zeros(shape, dtype.numpy), f"{item.name}.none")
             self.values[item.name] = value
 
-    def _dtype(self, name: str, number: int) -> DType:
-        import onnx
-
-        known = number in onnx.TensorProto.DataType.values()
-        kind = str(onnx.TensorProto.DataType.Name(number)).lower() if known else str(number)
-        kind = {"float": "float32", "double": "float64"}.get(kind, kind)
-        try:
-            return DType(kind)
-        except ValueError:
+    def _dtype(self, name: str, number: int, what: str = "") -> DType:
+        if narrow := narrow_type(number):
+            self.narrow[name] = narrow
+        dtype = held_in(number)
+        if dtype is None:
             raise ModelError(
-                f"{self.path}: {name} is of type {kind}, which is not supported; "
-                f"{', '.join(dtype.value for dtype in DType)} are: convert the model to float32"
-            ) from None
+                f"{self.path}: {what}{name} is of type {type_name(number)}, which is not "
+                f"supported; {TYPES} are: convert the model to float32"
+            )
+        return dtype
 
     def _shape(self, item: Any, batch: int | None, given: Sequence[int] | None) -> tuple[int, ...]:
         tensor = item.type.tensor_type
@@ -132,8 +132,8 @@ class _Importer:
         from onnx import numpy_helper
 
         for item in self.graph.initializer:
-            self._dtype(f"initializer {item.name}", item.data_type)
-            array = numpy_helper.to_array(item)
+            dtype = self._dtype(item.name, item.data_type, "initializer ")
+            array = numpy_helper.to_array(item).astype(dtype.numpy, copy=False)
             self.values[item.name] = self.builder.constant(array, item.name)
         self.builder.reserve(name for node in self.graph.node for name in node.output if name)
 
@@ -145,9 +145,13 @@ class _Importer:
             results = handler(node) if handler is not None else self._known_result(node, proto)
         except ModelError:
             raise
-        except (ValueError, IndexError) as error:
+        except _DAMAGE as error:
             node.fail(str(error))
         results = results if isinstance(results, list) else [results]
+        if node.narrow:
+            if node.operator not in MOVES:
+                results[0] = narrowed(node, results[0], node.narrow)
+            self.narrow.update(dict.fromkeys(node.outputs, node.narrow))
         self.values.update(zip(node.outputs, results, strict=False))
 
     def _node(self, proto: Any) -> OnnxNode:
@@ -166,13 +170,18 @@ class _Importer:
             outputs=tuple(proto.output),
             attributes=attributes,
             builder=self.builder,
+            narrow=narrow_result(proto, self.opset, self.narrow),
+            narrow_inputs=tuple(self.narrow.get(name) for name in proto.input),
         )
 
     def _known_result(self, node: OnnxNode, proto: Any) -> list[Value]:
         """Compute an operator that we do not have from constants, as exporters write for shapes."""
-        from onnx import helper
+        from onnx import defs, helper
         from onnx.reference import ReferenceEvaluator
 
+        is_random = "seed" in defs.get_schema(node.operator).attributes
+        if is_random or not node.inputs:
+            node.fail(f"the operator {node.operator} is not supported")
         arrays: dict[str, NDArray[Any]] = {}
         for name, value in zip(proto.input, node.inputs, strict=True):
             if value is None:

@@ -11,6 +11,7 @@ from ..builder import GraphBuilder
 from ..graph import DType, Op, Value
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.shape import Reshape
+from .onnx_types import TYPES, Narrow, held_in, type_name
 
 
 class ModelError(ValueError):
@@ -24,7 +25,8 @@ class ModelError(ValueError):
 class OnnxNode:
     """A node whose inputs have become values; missing optional inputs are None.
 
-    Attributes are as `onnx.helper.get_attribute_value` gives them, strings decoded.
+    Attributes are as `onnx.helper.get_attribute_value` gives them, strings decoded. `narrow` is the
+    narrow type of the first output, `narrow_inputs` those of the inputs, None for other types.
     """
 
     where: str
@@ -35,6 +37,8 @@ class OnnxNode:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     builder: GraphBuilder
+    narrow: Narrow | None = None
+    narrow_inputs: tuple[Narrow | None, ...] = ()
 
     def fail(self, problem: str) -> NoReturn:
         """Raise ModelError: file, node and operator, then the problem."""
@@ -45,18 +49,14 @@ class OnnxNode:
         return self.attributes.get(name, default)
 
     def dtype(self, name: str, default: DType) -> DType:
-        """Return an attribute that names an element type; ModelError when it is not ours."""
-        import onnx
-
+        """Return what holds the element type that an attribute names; ModelError for no type."""
         number = int(self.attribute(name, 0))
         if not number:
             return default
-        try:
-            return DType(str(onnx.helper.tensor_dtype_to_np_dtype(number)))
-        except (ValueError, KeyError):
-            kind = onnx.TensorProto.DataType.Name(number).lower()
-            known = ", ".join(dtype.value for dtype in DType)
-            self.fail(f"its {name} is {kind}; {known} are supported")
+        dtype = held_in(number)
+        if dtype is None:
+            self.fail(f"its {name} is {type_name(number)}; {TYPES} are supported")
+        return dtype
 
     def optional(self, index: int) -> Value | None:
         """Return an input, or None when it is left out."""

@@ -13,22 +13,23 @@ from ..ops.quantize import DequantizeLinear, QuantizeLinear
 from ..ops.reduce import Reduce
 from ..ops.shape import Gather, Transpose
 from .onnx_conv import convolved
+from .onnx_narrow import quantized
 from .onnx_node import OnnxNode
 from .onnx_windows import windows
 
 
 def quantize_linear(node: OnnxNode) -> Value:
     """round(x / scale) + zero point, saturated."""
-    if not _is_known(node):
+    if node.narrow or not _is_known(node):
         return _quantize(node)
-    x, scale, zero_point = _quantization(node, _given(node, DType.UINT8))
+    x, scale, zero_point = _quantization(node, node.dtype("output_dtype", DType.UINT8))
     node.floats(x)
     return node.emit(QuantizeLinear(_axis(node, x, scale)), x, scale, zero_point)
 
 
 def dequantize_linear(node: OnnxNode) -> Value:
     """(x - zero point) * scale."""
-    if not _is_known(node):
+    if _of_floats(node) or not _is_known(node):
         return _dequantize(node)
     x, scale, zero_point = _quantization(node, node.value(0).dtype)
     if x.dtype not in _WIDE:
@@ -40,14 +41,6 @@ _NARROW = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
 _WIDE = (*_NARROW, DType.INT32)
 
 
-def _given(node: OnnxNode, default: DType) -> DType:
-    """Return the element type that the node names for its result."""
-    from onnx import helper
-
-    number = int(node.attribute("output_dtype", 0))
-    return DType(str(helper.tensor_dtype_to_np_dtype(number))) if number else default
-
-
 def _is_known(node: OnnxNode) -> bool:
     """Whether scale and zero point are constants, as layers of integers have them."""
     if node.attribute("block_size", 0):
@@ -55,12 +48,20 @@ def _is_known(node: OnnxNode) -> bool:
     return all(value is None or node.is_constant(value) for value in node.inputs[1:3])
 
 
+def _of_floats(node: OnnxNode) -> bool:
+    """Whether what DequantizeLinear takes has fractions, of a narrow type."""
+    narrow = node.narrow_inputs[0] if node.narrow_inputs else None
+    return narrow is not None and narrow.is_float
+
+
 def _quantize(node: OnnxNode) -> Value:
     """QuantizeLinear by a scale that is computed while the network runs."""
     x = node.value(0)
     scale, zero = _broadcast(node, node.value(1)), _broadcast(node, node.optional(2))
     node.floats(x, scale)
-    dtype = _given(node, DType.UINT8) if zero is None else zero.dtype
+    if node.narrow:
+        return quantized(node, x, scale, zero, node.narrow)
+    dtype = node.dtype("output_dtype", DType.UINT8) if zero is None else zero.dtype
     if dtype not in _NARROW:
         node.fail(f"its zero point is {dtype.value}; int8, uint8, int16 and uint16 are supported")
     y = node.emit(Unary("round"), node.emit(Div(), x, scale))
@@ -75,6 +76,9 @@ def _dequantize(node: OnnxNode) -> Value:
     """DequantizeLinear by a scale that is computed while the network runs."""
     x = node.value(0)
     scale, zero = _broadcast(node, node.value(1)), _broadcast(node, node.optional(2))
+    if _of_floats(node):
+        x = x if scale.dtype is x.dtype else node.emit(Cast(scale.dtype), x)
+        return node.emit(Mul(), x, scale)
     if x.dtype not in _WIDE:
         node.fail(f"{x.name} is {x.type}; int8, uint8, int16, uint16 and int32 are supported")
     wide = node.emit(Cast(DType.INT32), x) if x.dtype is not DType.INT32 else x

@@ -6,8 +6,10 @@ from math import prod
 import numpy as np
 
 from ..graph import Value
+from ..ops.elementwise import Mul
 from ..ops.shape import Broadcast, Concat, Gather, Pad, Reshape, Slice, Transpose
 from .onnx_node import OnnxNode
+from .onnx_types import TYPES, held_in, type_name
 
 
 def identity(node: OnnxNode) -> Value:
@@ -16,12 +18,21 @@ def identity(node: OnnxNode) -> Value:
 
 
 def dropout(node: OnnxNode) -> list[Value]:
-    """The input itself, as outside of training nothing is dropped, and a mask of what is kept."""
+    """The input itself, as outside of training nothing is dropped, and a mask of what is kept.
+
+    With a seed the elements dropped in training mode are known too: as the onnx package has it,
+    those of NumPy's generator.
+    """
     x = node.value(0)
     if node.optional(2) is not None and node.array(2, "training mode").any():
         ratio = 0.5 if node.optional(1) is None else float(node.array(1, "ratio").reshape(()))
+        if ratio and "seed" not in node.attributes:
+            node.fail("it is in training mode, without a seed; export the model for inference")
         if ratio:
-            node.fail("it is in training mode; export the model for inference")
+            generator = np.random.RandomState(int(node.attributes["seed"]))
+            kept = generator.uniform(0, 1, x.shape) >= ratio
+            factors = (kept / (1 - ratio)).astype(x.dtype.numpy)
+            return [node.emit(Mul(), x, node.constant(factors)), node.constant(kept)]
     kind = np.dtype(np.bool_) if node.opset >= 10 else x.dtype.numpy
     return [x, node.constant(np.ones(x.shape, kind))]
 
@@ -217,4 +228,8 @@ def constant(node: OnnxNode) -> Value:
             return node.constant(np.asarray(node.attributes[name], np.int64))
     if "value" not in node.attributes:
         node.fail(f"it holds {', '.join(node.attributes)}; tensors, floats and ints are supported")
-    return node.constant(numpy_helper.to_array(node.attributes["value"]))
+    value = node.attributes["value"]
+    dtype = held_in(value.data_type)
+    if dtype is None:
+        node.fail(f"it is of type {type_name(value.data_type)}; {TYPES} are supported")
+    return node.constant(numpy_helper.to_array(value).astype(dtype.numpy, copy=False))

@@ -95,12 +95,11 @@ def weights(*shape: int, fill: float = 0.5) -> Any:
 
 RELU = node("Relu", "x")
 MODELS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
-    "bfloat16": (
+    "complex": (
         [RELU],
-        {"kind": "BFLOAT16"},
-        "x is of type bfloat16, which is not supported; flo",
+        {"kind": "COMPLEX64"},
+        "x is of type complex64, which is not supp",
     ),
-    "complex": ([RELU], {"kind": "COMPLEX64"}, "convert the model to float32"),
     "strings": ([node("Identity", "x")], {"kind": "STRING"}, "x is of type string, which is not"),
     "open batch": (
         [RELU],

@@ -18,10 +18,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
-from vtakit.compiler.graph import DType, Graph
+from vtakit.compiler.graph import Graph
 from vtakit.compiler.importers.onnx_model import read
 from vtakit.compiler.importers.onnx_node import ModelError
 from vtakit.compiler.importers.onnx_operators import CONSTANT_ONLY, OPERATORS
+from vtakit.compiler.importers.onnx_types import held_in, type_name
 from vtakit.compiler.reference import outputs
 
 Array = NDArray[Any]
@@ -96,36 +97,32 @@ def run(test: NodeTest, back_end: BackEnd, folder: Path) -> tuple[str, ...]:
         When the test does not pass.
     """
     _check_types(test)
-    names = [item.name for item in test.model.graph.input]
-    arrays = {name: _array(item) for name, item in zip(names, test.inputs, strict=True)}
+    given = zip(test.model.graph.input, test.inputs, strict=True)
+    arrays = {kind.name: _array(kind, item) for kind, item in given}
     graph, constants = _imported(test, arrays, folder)
-    given = {value.name: arrays[value.name] for value in graph.inputs}
-    results = back_end(graph, given)
+    results = back_end(graph, {value.name: arrays[value.name] for value in graph.inputs})
     for item, wanted in zip(test.model.graph.output, test.outputs, strict=True):
-        _compare(test, results[item.name], _array(wanted))
+        _compare(test, results[item.name], _array(item, wanted))
     return constants
 
 
-def _array(item: Any) -> Array:
-    """Return a tensor as an array; a few tests hold them as ONNX does."""
-    if isinstance(item, onnx.TensorProto):
-        return numpy_helper.to_array(item)
-    return np.asarray(item)
+def _array(kind: Any, item: Any) -> Array:
+    """Return a tensor as an array, in what holds its type; a few tests hold them as ONNX does."""
+    array = numpy_helper.to_array(item) if isinstance(item, onnx.TensorProto) else np.asarray(item)
+    dtype = held_in(kind.type.tensor_type.elem_type)
+    assert dtype is not None
+    return array.astype(dtype.numpy, copy=False)
 
 
 def _check_types(test: NodeTest) -> None:
-    known = {dtype.value for dtype in DType}
-    values = [*test.model.graph.input, *test.model.graph.output]
-    for item in values:
+    for item in [*test.model.graph.input, *test.model.graph.output]:
         kind = item.type.WhichOneof("value")
         if kind != "tensor_type":
             name = (kind or "no type").removesuffix("_type").replace("_", " ")
             raise Unmet(name, type_only=True)
         number = item.type.tensor_type.elem_type
-        name = onnx.TensorProto.DataType.Name(number).lower()
-        name = {"float": "float32", "double": "float64"}.get(name, name)
-        if name not in known:
-            raise Unmet(name, type_only=True)
+        if held_in(number) is None:
+            raise Unmet(type_name(number), type_only=True)
 
 
 _NEEDED = re.compile(r"its (?P<what>.+) (?P<name>\S+) is computed while the network runs")
@@ -141,9 +138,7 @@ def _imported(test: NodeTest, arrays: Arrays, folder: Path) -> tuple[Graph, tupl
         open_inputs = [item for item in model.graph.input if item.name not in constants]
         del model.graph.input[:]
         model.graph.input.extend(open_inputs)
-        model.graph.initializer.extend(
-            numpy_helper.from_array(arrays[name], name) for name in constants
-        )
+        model.graph.initializer.extend(_initializer(test, arrays, name) for name in constants)
         for item in open_inputs:  # some tests leave extents open that their data fixes
             item.type.tensor_type.shape.ClearField("dim")
             for extent in arrays[item.name].shape:
@@ -160,8 +155,19 @@ def _imported(test: NodeTest, arrays: Arrays, folder: Path) -> tuple[Graph, tupl
         more = [name for name in more if name in arrays and name not in constants]
         if not more:
             reason = _short(message, path)
-            raise Unmet(reason, type_only=reason.startswith("its to is "))
+            raise Unmet(reason)
         constants.extend(more)
+
+
+def _initializer(test: NodeTest, arrays: Arrays, name: str) -> onnx.TensorProto:
+    """Return an input of a test as a constant of its model."""
+    for item, given in zip(test.model.graph.input, test.inputs, strict=True):
+        if item.name == name and isinstance(given, onnx.TensorProto):
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(given)
+            tensor.name = name
+            return tensor
+    return numpy_helper.from_array(arrays[name], name)
 
 
 def _sources(model: onnx.ModelProto, name: str) -> list[str]:
