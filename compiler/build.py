@@ -18,7 +18,7 @@ from .expr import Tensor
 from .graph import Graph, GraphError, Node, Value
 from .host import host_program
 from .layers import macs
-from .passes.pack import Halo, Packed, is_joined, pack
+from .passes.pack import Halo, Packed, is_joined, is_spread, pack
 from .passes.partition import Placed, is_view, partition
 from .passes.plan import Memory, plan_memory
 from .passes.sequence import sequence
@@ -109,7 +109,7 @@ def build_module(
     }
     while True:
         placed = sequence(partition(graph, config, refused), graph)
-        packed = pack(placed, config)
+        packed = pack(placed, config, graph)
         memory = plan_memory(placed, packed, graph, reuse=not keep)
         writer = _Writer(graph, config, packed, memory, search, cpu or this_cpu())
         try:
@@ -177,7 +177,7 @@ class _Writer:
             self._add_layer(item.layer)
         elif is_view(item) and item.group.nodes[0].output in self.packed:
             pass  # the same tiles under another shape
-        elif is_joined(item, self.packed):
+        elif is_joined(item, self.packed) or is_spread(item, self.packed):
             pass  # its parts are there already
         else:
             self._add_on_host(item)
@@ -221,7 +221,7 @@ class _Writer:
             self.segments.append(Segment(offset, array.reshape(-1).view(np.uint8)))
             places[tensor] = Place(offset)
         assert choice.made.out is not None
-        places[choice.made.out] = self._place(layer.output)
+        places[choice.made.out] = out = self._place(layer.output)
         if self.queue is None:
             self.queue = CommandQueue(self.config)
         self.queue.mark(layer.name, layer.macs)
@@ -233,7 +233,7 @@ class _Writer:
                 "vta",
                 layer.macs,
                 layer.output,
-                floor=floor_cycles(layer, choice.made, self.config),
+                floor=floor_cycles(layer, choice.made, self.config, len(out.copies)),
                 choice=choice,
             )
         )
@@ -242,7 +242,7 @@ class _Writer:
         """Return where an image lies, with so much of what is around it."""
         packed = self.packed[value]
         byte = self.memory.offsets[packed.value] + packed.inner_byte(around)
-        return Place(byte, packed.strides)
+        return Place(byte, packed.strides, packed.copies)
 
     def _add_on_host(self, item: Placed) -> None:
         self._flush()

@@ -14,6 +14,7 @@ from .ops.elementwise import Pow, Unary
 from .ops.linear import Conv2d, Dense, MatMul
 from .ops.pool import SumPool2d
 from .ops.reduce import Reduce, Softmax
+from .passes.pack import Packed
 from .reference import evaluate
 
 ROUNDED = (Conv2d, Dense, MatMul, SumPool2d, Reduce, Softmax, Unary, Pow)
@@ -60,8 +61,9 @@ def check_run(
         if difference > 1:
             wrong.append(name)
     for layer in layers:
-        found = _on_device(compiled, session, layer.value)
-        difference = _difference(found, expected[layer.value])
+        value = _in_memory(compiled.packed[layer.value])
+        found = _on_device(compiled, session, value)
+        difference = _difference(found, expected[value])
         worst = max(worst, difference)
         if difference:
             wrong.append(layer.name)
@@ -70,6 +72,12 @@ def check_run(
     worst = max(worst, ends.max_abs_difference)
     wrong += ends.layers
     return Check(not wrong, worst, tuple(wrong), len(layers))
+
+
+def _in_memory(packed: Packed) -> Value:
+    """Return what memory holds of a layer's result: the larger image where pixels are repeated."""
+    whole = packed.whole if packed.is_repeated else None
+    return packed.value if whole is None else whole.value
 
 
 def _on_device(compiled: Compiled, session: Session, value: Value) -> Array:

@@ -39,10 +39,13 @@ class Place:
     strides : tuple of int or None
         Tiles from one index to the next along each axis but the tile's own two; None if it lies
         there without gaps. So a tensor can be the inside of a larger, padded one.
+    copies : tuple of int
+        Of a tensor that is written: each of its tiles goes to these bytes from its place.
     """
 
     byte: int
     strides: tuple[int, ...] | None = None
+    copies: tuple[int, ...] = (0,)
 
 
 def emit(kernel: Kernel, queue: CommandQueue, places: Mapping[Tensor, Place]) -> None:
@@ -72,6 +75,7 @@ class _Emitter:
         self.env: Env = {}
         self.base: dict[Buffer, int] = {}
         self.strides: dict[Buffer, tuple[int, ...]] = {}
+        self.copies: dict[Buffer, tuple[int, ...]] = {}
         self.steps: dict[tuple[Access, tuple[int, ...]], list[int]] = {}
         for buffer in kernel.program.tensors:
             self._place(buffer, places)
@@ -90,6 +94,7 @@ class _Emitter:
         tile_bytes = prod(tensor.shape[-2:]) * DTYPES[tensor.element].itemsize
         self.base[buffer] = place.byte
         self.strides[buffer] = tuple(stride * tile_bytes for stride in strides)
+        self.copies[buffer] = place.copies
 
     def compiled(self, body: Body) -> list[Run]:
         """Return one function for each statement, to be called in order."""
@@ -202,7 +207,8 @@ class _Emitter:
             dram, dram_steps = self._moves(plan.target)
             dims = [Dim(*dim) for dim in zip(extents, dram_steps, sram_steps, strict=True)]
             dims.sort(key=_sram_step)
-            self.queue.store_nd(sram, dram, dims)
+            for copy in self.copies[plan.target.buffer]:
+                self.queue.store_nd(sram, dram + copy, dims)
 
     def _moves(self, access: Access) -> tuple[int, list[int]]:
         """Return where an access begins, and how far each loop moves it."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from ...isa.config import Config
 from ..cpu.stored import BLOCK, NO_HALO, Halo
-from ..graph import DType, Value
+from ..graph import DType, Graph, Value
 from ..ops.linear import Conv2d
 from ..ops.pool import SumPool2d
-from ..ops.shape import Concat
+from ..ops.shape import Concat, Gather
 from ..vta.layer import image
 from .partition import Placed, is_view
+from .repeat import Repeats, repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,9 @@ class Packed:
         Gives the shape of a tile.
     whole : Packed or None
         The concatenation that it is a part of, from the byte `whole_byte` on: its maker writes it
-        there.
+        there. Or the larger image that it becomes by repeating each pixel.
+    repeats : tuple of int
+        How many rows and columns of `whole` a pixel fills; its maker writes each of them.
     """
 
     value: Value
@@ -41,6 +44,7 @@ class Packed:
     config: Config
     whole: "Packed | None" = None
     whole_byte: int = 0
+    repeats: Repeats = (1, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,16 +60,40 @@ class Packed:
     @property
     def strides(self) -> tuple[int, int, int, int]:
         """Tiles from one index to the next of each dimension."""
+        if self.whole is not None and self.is_repeated:
+            image, block, row, col = self.whole.strides
+            return image, block, row * self.repeats[0], col * self.repeats[1]
         _, cb, rows, cols = self.tiles
         return cb * rows * cols, rows * cols, cols, 1
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether each pixel is written several times."""
+        return self.repeats != (1, 1)
+
+    @property
+    def copies(self) -> tuple[int, ...]:
+        """The bytes, from the place of a pixel, at which it is written: (0,) for once."""
+        if self.whole is None or not self.is_repeated:
+            return (0,)
+        row = self.whole.strides[2]
+        places = (y * row + x for y in range(self.repeats[0]) for x in range(self.repeats[1]))
+        return tuple(place * self.config.inp_tile_bytes for place in places)
+
+    @property
+    def root(self) -> "Packed":
+        """What it is a part of in the end; itself when it is no part."""
+        return self if self.whole is None else self.whole.root
+
     def inner_byte(self, halo: Halo = (0, 0, 0, 0)) -> int:
         """Return the byte at which the image begins, with `halo` of what is around it."""
+        if self.whole is not None and self.is_repeated:
+            return self.whole.inner_byte()
         top, left = self.halo[0] - halo[0], self.halo[1] - halo[1]
         return (top * self.strides[2] + left) * self.config.inp_tile_bytes
 
 
-def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
+def pack(placed: Iterable[Placed], config: Config, graph: Graph) -> dict[Value, Packed]:
     """Return the packed form of every value that a VTA layer reads or writes.
 
     Values that are views of one another share it. It is as large as the largest halo that a
@@ -109,6 +137,20 @@ def pack(placed: Iterable[Placed], config: Config) -> dict[Value, Packed]:
         rows, cols = alone.tiles[2:]
         byte = block * rows * cols * config.inp_tile_bytes
         packed[part] = replace(alone, whole=packed[whole], whole_byte=byte)
+    made = {item.layer.output for item in items if item.layer is not None}
+    spread = repeated(items, graph)
+    for chain, large, repeats in spread:
+        small = chain[0]
+        if (
+            small in made
+            and large in packed
+            and packed[large].value is large
+            and not ({small}.intersection({*root, *root.values(), *halos, *joined}))
+        ):
+            alone = _packed(packed.pop(small).value, NO_HALO, 0, config)
+            alone = replace(alone, whole=packed[large], repeats=repeats)
+            packed.update(dict.fromkeys(chain, alone))
+            values.update(dict.fromkeys(chain))
     kept = {*values, *root, *joined}
     return {value: packed[value] for value in packed if value in kept}
 
@@ -120,6 +162,13 @@ def is_joined(item: Placed, packed: Mapping[Value, Packed]) -> bool:
     return whole is not None and all(
         part in packed and packed[part].whole is whole for part in node.inputs
     )
+
+
+def is_spread(item: Placed, packed: Mapping[Value, Packed]) -> bool:
+    """Return whether a group repeats pixels that their maker has written wherever they belong."""
+    node = item.group.nodes[0]
+    source = packed.get(node.inputs[0]) if isinstance(node.op, Gather) else None
+    return source is not None and source.is_repeated
 
 
 def _joined(

@@ -57,12 +57,12 @@ def plan_memory(
         touched = [*item.inputs, *item.group.outputs]
         for value in touched:
             if value in packed:
-                place_of = packed[value].whole or packed[value]
+                place_of = packed[value].root
                 first.setdefault(place_of, position)
                 last[place_of] = position
     for value in graph.outputs:
         if value in packed:
-            last[packed[value].whole or packed[value]] = len(placed) + 1
+            last[packed[value].root] = len(placed) + 1
     heap = Heap(0, 1 << DRAM_ADDRESS_BITS)
     memory = Memory(align, {}, [], 0)
 
@@ -85,7 +85,8 @@ def plan_memory(
         if part.whole is not None:
             offset = memory.offsets[part.whole.value] + part.whole_byte
             memory.offsets[part.value] = offset
-            memory.tensors.append(Tensor(part.value.name, offset, "int8", part.shape))
+            if not part.is_repeated:  # else its pixels do not lie side by side
+                memory.tensors.append(Tensor(part.value.name, offset, "int8", part.shape))
     memory.arena_bytes = -(-heap.high_water // align) * align
     return memory
 

@@ -154,7 +154,8 @@ def _scaled(made: Drawing, x: str, most_channels: int) -> str:
 
 def _resized(made: Drawing, x: str, most_channels: int) -> str:
     n, c, rows, cols = made.shapes[x]
-    scales = made.net.weight(np.array([1, 1, 2, 2], np.float32))
+    times = [made.whole(1, 3), made.whole(1, 2)]
+    scales = made.net.weight(np.array([1, 1, *times], np.float32))
     y = made.net.add(
         "Resize",
         x,
@@ -164,7 +165,7 @@ def _resized(made: Drawing, x: str, most_channels: int) -> str:
         nearest_mode="floor",
         coordinate_transformation_mode="asymmetric",
     )
-    return made.put(y, n, c, 2 * rows, 2 * cols)
+    return made.put(y, n, c, times[0] * rows, times[1] * cols)
 
 
 def _pooled(made: Drawing, x: str, most_channels: int) -> str:

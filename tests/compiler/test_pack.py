@@ -52,7 +52,7 @@ def arrays(shape: tuple[int, ...], seed: int = 0) -> NDArray[Any]:
 
 
 def packed_of(graph: Graph, config: Config = DEFAULT) -> dict[Value, Packed]:
-    return pack(partition(graph, config), config)
+    return pack(partition(graph, config), config, graph)
 
 
 @settings(deadline=None)

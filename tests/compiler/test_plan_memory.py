@@ -27,7 +27,7 @@ class Planned(NamedTuple):
 
 def planned(graph: Graph, config: Config = DEFAULT, *, reuse: bool = True) -> Planned:
     placed = sequence(partition(graph, config), graph)
-    packed = pack(placed, config)
+    packed = pack(placed, config, graph)
     return Planned(graph, placed, packed, plan_memory(placed, packed, graph, reuse=reuse))
 
 
