@@ -97,6 +97,15 @@ def run(
             metavar="LAYER", help="A layer that runs on the CPU though VTA could; may be repeated."
         ),
     ] = None,
+    cpu_macs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="MACs that the CPU beside VTA does in a cycle of VTA: a layer that would take VTA "
+            "longer runs there. Without it whatever VTA can run runs on it.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Compile an ONNX network, run it on an engine, check every layer, report by layer.
@@ -113,8 +122,11 @@ def run(
         "--module": module,
         "--wave": wave,
         "--on-cpu": on_cpu,
+        "--cpu-macs": cpu_macs,
     }
     of_whole = {"--precision float32": precision == "float32" or None}
+    if cpu_macs is not None and not (0 < cpu_macs < float("inf")):
+        raise UsageError(f"--cpu-macs {cpu_macs:g}: it has to be a number above 0, such as 8")
     _check_engine(engine, of_vta, of_whole, {"--threads": threads, "--target": target})
     from ..isa.config import load_config
     from ..runtime.drivers.find import DeviceOptions
@@ -153,6 +165,7 @@ def run(
                 status.update,
                 tries=tries,
                 on_cpu=on_cpu or (),
+                cpu_macs=cpu_macs,
                 module=module,
             )
         distance = _against_float(model, ran.outputs, arrays)

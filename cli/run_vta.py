@@ -31,6 +31,7 @@ def run_on_vta(
     *,
     tries: int,
     on_cpu: Collection[str] = (),
+    cpu_macs: float | None = None,
     module: Path | None = None,
 ) -> Ran:
     """Run an integer graph; write the module where that is asked for."""
@@ -51,6 +52,7 @@ def run_on_vta(
         keep=True,
         measured=tries,
         on_cpu=on_cpu,
+        cpu_macs=cpu_macs,
         progress=lambda layer, done, total: say(f"compiled {layer} ({done}/{total})"),
     )
     compiled_after = perf_counter() - begun

@@ -73,6 +73,7 @@ def build_module(
     measured: int = 6,
     unfolded: bool = True,
     on_cpu: Collection[str] = (),
+    cpu_macs: float | None = None,
     progress: Progress | None = None,
     cpu: Cpu | None = None,
 ) -> Compiled:
@@ -91,6 +92,9 @@ def build_module(
         Let the host lay windows out as channels, where that saves cycles (`passes.unfold`).
     on_cpu : collection of str
         Layers, by name, that run on the CPU though VTA could.
+    cpu_macs : float
+        Multiply-accumulates that the CPU beside VTA does in a cycle of VTA: layers that would
+        take VTA longer run there. By default whatever VTA can run runs on it.
     progress : Progress
         Told after each layer.
     cpu : Cpu
@@ -103,7 +107,7 @@ def build_module(
     """
     _check_names(graph, on_cpu)
     graph = unfold(graph, config) if unfolded else graph
-    search = Search(config, measured)
+    search = Search(config, measured if cpu_macs is None else max(measured, 2))
     refused = {
         value: "as asked" for node in graph.nodes if node.layer in on_cpu for value in node.outputs
     }
@@ -111,7 +115,7 @@ def build_module(
         placed = sequence(partition(graph, config, refused), graph)
         packed = pack(placed, config, graph)
         memory = plan_memory(placed, packed, graph, reuse=not keep)
-        writer = _Writer(graph, config, packed, memory, search, cpu or this_cpu())
+        writer = _Writer(graph, config, packed, memory, search, cpu or this_cpu(), cpu_macs)
         try:
             return writer.write(placed, progress or (lambda layer, done, total: None))
         except _Refused as layer:  # it runs on the CPU: what was planned around it changes
@@ -127,7 +131,7 @@ def _check_names(graph: Graph, layers: Collection[str]) -> None:
 
 
 class _Refused(Exception):
-    """No tiling of the layer that makes `output` gives instructions; says why."""
+    """The layer that makes `output` is not for VTA, which is found late; says why."""
 
     def __init__(self, output: Value, reason: str) -> None:
         super().__init__(reason)
@@ -147,6 +151,7 @@ class _Writer:
     memory: Memory
     search: Search
     cpu: Cpu
+    cpu_macs: float | None
     streams: list[Stream] = field(default_factory=list[Stream])
     runs: list[list[Node]] = field(default_factory=lambda: [[]])
     segments: list[Segment] = field(default_factory=list[Segment])
@@ -205,9 +210,23 @@ class _Writer:
 
     def _add_layer(self, layer: Layer) -> None:
         try:
-            self._emit(layer, self.search.choose(layer))
+            choice = self.search.choose(layer)
+            self._weigh(layer, choice.cycles)
+            self._emit(layer, choice)
         except (TilingError, ScheduleError) as error:
             raise _Refused(layer.output, str(error)) from None
+
+    def _weigh(self, layer: Layer, cycles: int | None) -> None:
+        """Refuse a layer that the CPU is done with sooner."""
+        if self.cpu_macs is None or cycles is None:
+            return
+        there = sum(max(macs(node), node.output.size) for node in layer.group.nodes) / self.cpu_macs
+        if there < cycles:
+            raise _Refused(
+                layer.output,
+                f"VTA takes {cycles:,} cycles, the CPU as long as {there:,.0f} of them at "
+                f"{self.cpu_macs:g} MACs each",
+            )
 
     def _emit(self, layer: Layer, choice: Choice) -> None:
         places: dict[Tensor, Place] = {}

@@ -7,7 +7,7 @@ report and a check need besides, the layers and how tensors lie in device memory
 import json
 import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def cached_module(
     keep: bool = False,
     measured: int = 6,
     on_cpu: Collection[str] = (),
+    cpu_macs: float | None = None,
     progress: Progress | None = None,
 ) -> tuple[Compiled, bool]:
     """Return what `build_module` does, and whether it came from the user's cache.
@@ -51,14 +52,20 @@ def cached_module(
 
     def build() -> Compiled:
         return build_module(
-            graph, config, keep=keep, measured=measured, on_cpu=on_cpu, progress=progress
+            graph,
+            config,
+            keep=keep,
+            measured=measured,
+            on_cpu=on_cpu,
+            cpu_macs=cpu_macs,
+            progress=progress,
         )
 
     try:
         folder = cache_folder("vta")
     except OSError:
         return build(), False
-    settings = (config, keep, measured, sorted(on_cpu), this_cpu())
+    settings = (config, keep, measured, sorted(on_cpu), cpu_macs, this_cpu())
     path = folder / f"{key(graph, *settings)}.zip"
     with suppress(ModuleError, OSError, IndexError, *DAMAGED):
         compiled = _load(path, graph, config)
@@ -90,13 +97,16 @@ def _load(path: Path, graph: Graph, config: Config) -> Compiled:
         document: dict[str, Any] = json.loads(archive.read(MEMBER))
     graph = unfold(graph, config)
     values = _values(graph)
-    packed: dict[Value, Packed] = {}
-    entries: list[Any] = document["packed"]
-    for number, (root, tiles, halo, halo_value) in entries:
-        source: Value = values[int(root)]
-        if source not in packed:
-            packed[source] = Packed(source, tuple(tiles), tuple(halo), halo_value, config)
-        packed[values[int(number)]] = packed[source]
+    made: list[Packed] = []
+    tensors: list[dict[str, Any]] = document["tensors"]
+    for one in tensors:
+        number: int | None = one["whole"]
+        whole = None if number is None else made[number]
+        places = {name: tuple(one[name]) for name in ("tiles", "halo", "repeats")}
+        kept = {**one, **places, "value": values[int(one["value"])], "whole": whole}
+        made.append(Packed(config=config, **kept))
+    pairs: list[tuple[int, int]] = document["packed"]
+    packed = {values[number]: made[place] for number, place in pairs}
     layers: list[LayerInfo] = []
     for layer in document["layers"]:
         kept: dict[str, Any] = {**layer, "value": values[int(layer["value"])]}
@@ -111,11 +121,24 @@ def _document(compiled: Compiled) -> dict[str, Any]:
         | {"value": numbers[layer.value]}
         for layer in compiled.layers
     ]
-    packed = [
-        (numbers[value], (numbers[one.value], one.tiles, one.halo, one.halo_value))
-        for value, one in compiled.packed.items()
+    made: dict[Packed, int] = {}
+    for one in compiled.packed.values():
+        for part in (*reversed(list(_wholes(one))), one):
+            made.setdefault(part, len(made))
+    tensors = [
+        {name: held for name, held in vars(one).items() if name != "config"}
+        | {"value": numbers[one.value], "whole": made[one.whole] if one.whole else None}
+        for one in made
     ]
-    return {"layers": layers, "packed": packed}
+    packed = [(numbers[value], made[one]) for value, one in compiled.packed.items()]
+    return {"layers": layers, "tensors": tensors, "packed": packed}
+
+
+def _wholes(packed: Packed) -> Iterator[Packed]:
+    """Yield what a tensor is a part of, what that is a part of, and so on."""
+    while packed.whole is not None:
+        packed = packed.whole
+        yield packed
 
 
 def _values(graph: Graph) -> list[Value]:

@@ -221,6 +221,16 @@ def test_a_layer_can_be_kept_on_the_cpu(vtakit: Any) -> None:
     assert "--on-cpu needs --engine sim" in ran.err
 
 
+def test_a_fast_cpu_takes_layers_over(vtakit: Any) -> None:
+    found = document(vtakit("run", DIGITS, "--json", "--cpu-macs", "1e9", *QUICK))
+    assert {row["device"] for row in found["layers"]} == {"cpu"}
+    assert found["checked"]["equal"]
+    for number in ("0", "-3", "nan", "inf"):
+        ran = vtakit("run", DIGITS, "--cpu-macs", number, *QUICK)
+        assert ran.status == 2
+        assert f"--cpu-macs {number}: it has to be a number above 0" in ran.err
+
+
 def test_random_inputs_come_from_the_seed(vtakit: Any, tmp_path: Path) -> None:
     saved: list[Any] = []
     for number, seed in enumerate((5, 5, 6)):

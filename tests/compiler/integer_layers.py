@@ -12,7 +12,7 @@ from vtakit.compiler.graph import DType, Graph, Value
 from vtakit.compiler.ops.elementwise import Add, Cast, Maximum, Minimum, Mul, ShiftRight
 from vtakit.compiler.ops.linear import Conv2d, Dense
 from vtakit.compiler.ops.pool import MaxPool2d, SumPool2d
-from vtakit.compiler.ops.shape import Reshape
+from vtakit.compiler.ops.shape import Gather, Reshape
 from vtakit.isa.config import Config
 from vtakit.runtime.drivers.find import open_device
 from vtakit.runtime.session import Session
@@ -149,6 +149,16 @@ class Layers:
 
     def build(self, *outputs: Value) -> Graph:
         return self.builder.build(outputs)
+
+
+def repeat(layers: Layers, x: Value, rows: int, cols: int) -> Value:
+    """Repeat each row and each column of images."""
+    for axis, times in ((2, rows), (3, cols)):
+        if times > 1:
+            indices = np.repeat(np.arange(x.shape[axis]), times)
+            places = layers.constant(indices, np.int64)
+            x = layers.builder.add(Gather(axis), x, places, layer=layers.name("repeat"))
+    return x
 
 
 def sample(graph: Graph, seed: int = 0) -> dict[str, NDArray[Any]]:

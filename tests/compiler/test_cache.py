@@ -10,10 +10,11 @@ import pytest
 from vtakit.compiler.build import Compiled
 from vtakit.compiler.cache import KEPT, MEMBER, cached_module
 from vtakit.compiler.graph import Graph
+from vtakit.compiler.ops.shape import Concat
 from vtakit.isa.config import PRESETS
 from vtakit.runtime.module import DeviceStep
 
-from .integer_layers import Layers, run
+from .integer_layers import Layers, repeat, run
 
 DEFAULT = PRESETS["default"]
 
@@ -26,11 +27,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def network(channels: int = 20) -> Graph:
-    """Return a network with a first layer that is unfolded, a halo, a view and a CPU operator."""
+    """Return a network with a first layer that is unfolded, views, parts and repeated pixels."""
     layers = Layers()
     first = layers.conv(layers.input(1, 3, 12, 12), channels, strides=(2, 2), pads=(1, 1, 1, 1))
     second = layers.conv(first, 9, pads=(1, 1, 1, 1))
-    return layers.build(layers.dense(second, 7), layers.max_pool(first, (2, 2), (2, 2)))
+    large = repeat(layers, layers.conv(second, 16, (1, 1)), 2, 3)
+    beside = layers.conv(layers.input(1, 5, 12, 18), 16, (1, 1))
+    whole = layers.builder.add(Concat(1), beside, large, layer="concat")
+    ends = layers.dense(second, 7), layers.max_pool(first, (2, 2), (2, 2))
+    return layers.build(*ends, layers.conv(whole, 3))
 
 
 def streams(compiled: Compiled) -> list[bytes]:
@@ -54,6 +59,7 @@ def test_the_second_time_it_is_the_same_from_the_cache() -> None:
     assert {value.name: (one.tiles, one.halo) for value, one in first.packed.items()} == {
         value.name: (one.tiles, one.halo) for value, one in second.packed.items()
     }
+    assert any(one.is_repeated for one in second.packed.values())
     assert run(second).equal
     assert run(second).compared == run(first).compared > 2
 
@@ -71,6 +77,7 @@ def test_what_decides_the_result_decides_what_is_found() -> None:
         cached_module(graph, DEFAULT, measured=2),
         cached_module(graph, DEFAULT, keep=True, measured=1),
         cached_module(graph, DEFAULT, measured=1, on_cpu=["conv2"]),
+        cached_module(graph, DEFAULT, measured=1, cpu_macs=3),
     ):
         assert not different[1]
     assert cached_module(graph, DEFAULT, measured=1, on_cpu=["conv2"])[1]
@@ -114,7 +121,8 @@ def test_what_is_damaged_is_compiled_again(damage: Callable[[Path], object], fol
 
 def test_any_bit_of_the_directory_may_be_wrong(folder: Path) -> None:
     """That of the archive, which says how its members are to be read."""
-    graph, random = network(), np.random.default_rng(1)
+    layers, random = Layers(), np.random.default_rng(1)
+    graph = layers.build(layers.conv(layers.input(1, 16, 2, 2), 16, (1, 1)))
     first, _ = cached_module(graph, DEFAULT, keep=True, measured=1)
     (path,) = folder.iterdir()
     good = np.frombuffer(path.read_bytes(), np.uint8)

@@ -1,5 +1,6 @@
 """passes.partition: what runs on VTA, and why the rest does not."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -208,6 +209,26 @@ def test_a_layer_runs_on_the_cpu_where_that_is_asked_for() -> None:
         ("cpu", "as asked"),
     ]
     assert run(compiled).equal
+
+
+def test_a_layer_runs_where_it_takes_less_time() -> None:
+    layers = Layers()
+    narrow = layers.conv(layers.input(1, 1, 12, 12), 1, (1, 1))
+    graph = layers.build(layers.conv(layers.conv(narrow, 32), 32))
+    devices: dict[float | None, list[str]] = {}
+    for cpu_macs in (None, 1e-3, 8, 1e9):
+        compiled = build_module(graph, DEFAULT, keep=True, measured=1, cpu_macs=cpu_macs)
+        devices[cpu_macs] = [layer.device for layer in compiled.layers]
+        assert run(compiled).equal
+    assert devices[None] == devices[1e-3] == ["vta"] * 3
+    assert devices[1e9] == ["cpu"] * 3
+    assert devices[8][0] == "cpu", "one product of 256"
+    assert devices[8][2] == "vta"
+    compiled = build_module(graph, DEFAULT, measured=1, cpu_macs=8)
+    assert re.fullmatch(
+        r"VTA takes [\d,]+ cycles, the CPU as long as [\d,]+ of them at 8 MACs each",
+        compiled.layers[0].reason,
+    )
 
 
 def test_a_layer_that_there_is_not_cannot_be_asked_for() -> None:

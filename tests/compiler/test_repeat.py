@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vtakit.compiler.build import Compiled, build_module
-from vtakit.compiler.graph import Graph, Value
+from vtakit.compiler.graph import Graph
 from vtakit.compiler.ops.shape import Concat, Gather
 from vtakit.compiler.reference import outputs
 from vtakit.isa.config import PRESETS
@@ -15,20 +15,10 @@ from vtakit.runtime.module import DeviceStep
 from vtakit.runtime.session import Session
 from vtakit.runtime.stream import moved_bytes
 
-from .integer_layers import Layers, Pads, run, sample
+from .integer_layers import Layers, Pads, repeat, run, sample
 
 DEFAULT = PRESETS["default"]
 CONFIGS = ["default", "tiny", "batch2", "banked"]
-
-
-def larger(layers: Layers, x: Value, rows: int, cols: int) -> Value:
-    """Repeat each row and each column."""
-    for axis, times in ((2, rows), (3, cols)):
-        if times > 1:
-            indices = np.repeat(np.arange(x.shape[axis]), times)
-            places = layers.constant(indices, np.int64)
-            x = layers.builder.add(Gather(axis), x, places, layer=layers.name("repeat"))
-    return x
 
 
 def built(graph: Graph, config: str, *, keep: bool = True) -> Compiled:
@@ -70,7 +60,7 @@ def test_up_sampling_between_layers_takes_no_copies(
     pad_value: int,
 ) -> None:
     layers = Layers()
-    y = larger(layers, layers.conv(layers.input(*shape), channels, (1, 1)), *repeats)
+    y = repeat(layers, layers.conv(layers.input(*shape), channels, (1, 1)), *repeats)
     y = layers.conv(y, 5, (1, 1), pads=pads, pad_value=pad_value)
     graph = layers.build(y)
     compiled = built(graph, config)
@@ -87,9 +77,9 @@ def test_what_is_repeated_may_be_a_part_of_a_concatenation(config: str) -> None:
     layers = Layers()
     block = PRESETS[config].block_in
     x = layers.input(1, 5, 4, 4)
-    small, other = layers.conv(x, 2 * block), larger(layers, x, 1, 1)
+    small, other = layers.conv(x, 2 * block), repeat(layers, x, 1, 1)
     beside = layers.conv(layers.input(1, 5, 4, 6), block, (1, 1))
-    whole = layers.builder.add(Concat(1), beside, larger(layers, small, 2, 3), layer="concat")
+    whole = layers.builder.add(Concat(1), beside, repeat(layers, small, 2, 3), layer="concat")
     assert other is x
     graph = layers.build(layers.conv(whole, 7, pads=(1, 1, 1, 1)))
     compiled = built(graph, config)
@@ -101,7 +91,7 @@ def test_what_is_repeated_may_be_a_part_of_a_concatenation(config: str) -> None:
 def test_other_readers_of_the_small_image_let_the_cpu_repeat_it() -> None:
     layers = Layers()
     small = layers.conv(layers.input(1, 5, 4, 4), 16)
-    large = layers.conv(larger(layers, small, 2, 2), 3)
+    large = layers.conv(repeat(layers, small, 2, 2), 3)
     for ends in ((large, layers.conv(small, 4, (1, 1))), (large, small)):
         graph = layers.build(*ends)
         compiled = built(graph, "default")
@@ -122,7 +112,7 @@ def test_other_gathers_are_no_repetitions() -> None:
 
 def test_the_larger_image_may_be_an_output_and_be_read_on_the_cpu() -> None:
     layers = Layers()
-    large = larger(layers, layers.conv(layers.input(1, 5, 4, 4), 16), 2, 2)
+    large = repeat(layers, layers.conv(layers.input(1, 5, 4, 4), 16), 2, 2)
     graph = layers.build(layers.conv(large, 3), large)
     compiled = built(graph, "default")
     assert {layer.device for layer in compiled.layers} == {"vta"}
@@ -132,7 +122,7 @@ def test_the_larger_image_may_be_an_output_and_be_read_on_the_cpu() -> None:
 
 def test_the_small_image_is_stored_once_for_each_copy() -> None:
     layers = Layers()
-    large = larger(layers, layers.conv(layers.input(1, 5, 4, 4), 16, (1, 1)), 2, 2)
+    large = repeat(layers, layers.conv(layers.input(1, 5, 4, 4), 16, (1, 1)), 2, 2)
     compiled = built(layers.build(layers.conv(large, 3, (1, 1))), "default")
     (step,) = [step for step in compiled.module.steps if isinstance(step, DeviceStep)]
     stored = moved_bytes(step.stream.insns, DEFAULT)[Memory.OUT].sum()
