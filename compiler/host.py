@@ -73,7 +73,8 @@ def host_program(
     entries: dict[str, list[int]] = {}
     for begin, end in zip([0, *ends], ends, strict=False):
         groups = whole.groups[begin:end]
-        step = HostStep(f"host{len(entries)}", _copies(groups)) if groups else None
+        name = f"host{len(entries)}"
+        step = HostStep(name, _copies(groups), _reads(groups, tiles)) if groups else None
         if step is not None:
             entries[step.entry] = [begin, end]
         found.append(step)
@@ -101,6 +102,20 @@ def _part(graph: Graph, nodes: Sequence[Node], tiles: Mapping[Value, Stored]) ->
         if value in tiles or value in graph.outputs or not inside.issuperset(graph.consumers(value))
     ]
     return Graph(graph.name, tuple(read), tuple(given), tuple(nodes), graph.constants)
+
+
+def _reads(
+    groups: Sequence[Group], tiles: Mapping[Value, Stored]
+) -> tuple[tuple[int, int], ...]:
+    """Return where device memory has what an entry may read: the first byte, and the bytes."""
+    read = [value for group in groups for node in group.nodes for value in node.inputs]
+    read += [group.source.value for group in groups if group.source is not None]
+    places = [tiles[value] for value in dict.fromkeys(read) if value in tiles]
+    return tuple(
+        dict.fromkeys(
+            (tile.place, tile.size_bytes) for tile in places if tile.place is not None
+        )
+    )
 
 
 def _copies(groups: Sequence[Group]) -> tuple[Copy, ...]:

@@ -52,10 +52,13 @@ class HostStep:
     entry : str
     copies : tuple of Copy
         What it does besides computing layers.
+    reads : tuple of (int, int)
+        The first byte in the arena, and the bytes, of each device tensor that it may read.
     """
 
     entry: str
     copies: tuple[Copy, ...] = ()
+    reads: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

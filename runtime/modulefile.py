@@ -24,7 +24,7 @@ from .native.programfile import read_program, write_program
 from .stream import Mark, Stream
 
 FORMAT = "vtakit module"
-VERSION = 2
+VERSION = 3
 MANIFEST = "module.json"
 
 _Json: TypeAlias = dict[str, Any]
@@ -62,7 +62,8 @@ def write_module(module: Module, file: IO[bytes]) -> None:
 
 def _step_document(prefix: str, step: Step, put: Callable[[str, Array], str]) -> _Json:
     if isinstance(step, HostStep):
-        return {"entry": step.entry, "copies": [vars(copy) for copy in step.copies]}
+        copies = [vars(copy) for copy in step.copies]
+        return {"entry": step.entry, "copies": copies, "reads": step.reads}
     return {
         "insns": put(f"{prefix}/insns", step.stream.insns),
         "uops": put(f"{prefix}/uops", step.stream.uops),
@@ -125,7 +126,9 @@ def _module(document: _Json, archive: zipfile.ZipFile) -> Module:
 def _step(item: Mapping[str, Any], config: Config, get: Callable[[str], Array]) -> Step:
     match item["kind"]:
         case "HostStep":
-            return HostStep(item["entry"], tuple(Copy(**copy) for copy in item["copies"]))
+            copies = tuple(Copy(**copy) for copy in item["copies"])
+            reads = tuple((int(offset), int(size)) for offset, size in item["reads"])
+            return HostStep(item["entry"], copies, reads)
         case "DeviceStep":
             marks = tuple(Mark(m["layer"], m["begin"], m["macs"]) for m in item["marks"])
             insns = _uint8(get(item["insns"]), 2)

@@ -236,6 +236,8 @@ class Session:
         self, step: HostStep, layers: dict[tuple[str, bool], LayerReport], copies: list[CopyReport]
     ) -> None:
         """Run an entry, and share out its time among what it does by the CPU's own counter."""
+        for offset, size in step.reads:
+            self.device.fetch(self.address + offset, size)
         before = time.perf_counter()
         self._host.execute(step.entry, timed=True)
         seconds = time.perf_counter() - before

@@ -89,6 +89,10 @@ class Device(Protocol):
         """
         ...
 
+    def fetch(self, address: int, size_bytes: int) -> None:
+        """Bring what `view` shows of so many bytes up to date with what runs have stored there."""
+        ...
+
     def run(self, insns: npt.NDArray[np.uint8]) -> RunResult:
         """Execute a stream, uint8 (n, 16), with absolute addresses, until it has finished."""
         ...

@@ -83,6 +83,9 @@ class InProcess:
         """Return memory itself, uint8 (size_bytes); raises `DeviceError` outside it."""
         return self.machine.dram[self._range(address, size_bytes)]
 
+    def fetch(self, address: int, size_bytes: int) -> None:
+        """Do nothing: `view` is memory itself."""
+
     def run(self, insns: npt.NDArray[np.uint8]) -> RunResult:
         """Execute a stream; raises `sim.errors.ProgramError` for a malformed one.
 
@@ -95,7 +98,7 @@ class InProcess:
         except ProgramError:
             self.machine.reset()  # tokens of a program that broke off must not reach the next one
             raise
-        counters = _flat(result.counters)
+        counters = flat(result.counters)
         self._counters.update(counters)
         return RunResult(result.cycles, counters, result.starts, result.ends)
 
@@ -129,7 +132,8 @@ class InProcess:
         return slice(address, end)
 
 
-def _flat(counters: Counters) -> dict[str, int]:
+def flat(counters: Counters) -> dict[str, int]:
+    """Return counters by the names of `RunResult.counters`."""
     flat = counters.original()
     if counters.cycles is not None:
         for name, value in asdict(counters.cycles).items():

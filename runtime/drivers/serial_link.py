@@ -44,6 +44,10 @@ class Line(Protocol):
         """Return what has come, at least a byte unless none comes in time; raises `OSError`."""
         ...
 
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
 
 class SerialLink:
     """Reads and writes a board's memory and registers.
@@ -150,6 +154,10 @@ class SerialLink:
     def write(self, offset: int, word: int) -> None:
         """Write a register's word, as `host.ControlPort` has it."""
         self._exchange(Op.WRITE_REGISTER, offset, WORD_BYTES, word.to_bytes(WORD_BYTES, "little"))
+
+    def close(self) -> None:
+        """Let go of the line."""
+        self._line.close()
 
     def _exchange(
         self, op: Op, address: int, count: int, data: bytes = b"", *, answered: int = 0
