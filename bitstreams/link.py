@@ -1,7 +1,5 @@
 """The board's end of `isa.link`: frames to words of memory and registers, and answers to them."""
 
-from collections.abc import Sequence
-
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -36,8 +34,7 @@ def crc_step(crc: Value, byte: Value) -> Value:
         feedback = bits[0] ^ byte[place]
         shifted: list[Value] = [*bits[1:], Const(0, 1)]
         bits = [
-            bit ^ feedback if _POLYNOMIAL >> index & 1 else bit
-            for index, bit in enumerate(shifted)
+            bit ^ feedback if _POLYNOMIAL >> index & 1 else bit for index, bit in enumerate(shifted)
         ]
     return Cat(bits)
 
@@ -244,9 +241,8 @@ class Link(wiring.Component):
                     with m.If(refused):
                         m.d.sync += [status.eq(Status.REFUSED), left.eq(0)]
 
-            with m.State("FLAG"):
-                with m.If(send.flag()):
-                    m.next = "SEQUENCE"
+            with m.State("FLAG"), m.If(send.flag()):
+                m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
                 # What is read first says whether the answer has data at all.
                 m.next = "HEAD"
@@ -268,19 +264,16 @@ class Link(wiring.Component):
                     m.next = "CRC"
                     with m.If((left != 0) & reads):
                         m.next = "DATA"
-            with m.State("DATA"):
-                with m.If(send.word(word)):
-                    m.d.sync += [left.eq(left - 1), address.eq(address + 4)]
-                    m.next = "CRC"
-                    with m.If(left != 1):
-                        m.next = "MORE"
-            with m.State("CRC"):
-                with m.If(send.crc()):
-                    m.next = "END"
-            with m.State("END"):
-                with m.If(send.flag()):
-                    m.d.sync += size.eq(0)
-                    m.next = "IDLE"
+            with m.State("DATA"), m.If(send.word(word)):
+                m.d.sync += [left.eq(left - 1), address.eq(address + 4)]
+                m.next = "CRC"
+                with m.If(left != 1):
+                    m.next = "MORE"
+            with m.State("CRC"), m.If(send.crc()):
+                m.next = "END"
+            with m.State("END"), m.If(send.flag()):
+                m.d.sync += size.eq(0)
+                m.next = "IDLE"
 
     def _write_word(self, m: Module, of_register: Value, done: Signal, refused: Signal) -> None:
         registers, memory = self.registers, self.memory
@@ -373,5 +366,3 @@ class _Sender:
                 if counted:
                     m.d.sync += self._crc.eq(crc_step(self._crc, byte))
         return last
-
-

@@ -81,7 +81,11 @@ class MemoryBus(wiring.Component):
 
         # Writes: a burst's words wait in `going` until all of them are there.
         write = self.write
-        address, words, write_id = Signal(ADDRESS_BITS), Signal(range(MAX_BURST_WORDS + 1)), Signal()
+        address, words, write_id = (
+            Signal(ADDRESS_BITS),
+            Signal(range(MAX_BURST_WORDS + 1)),
+            Signal(),
+        )
         has_address = Signal()
         m.d.comb += [
             write.awready.eq(~has_address),
@@ -104,9 +108,7 @@ class MemoryBus(wiring.Component):
         own = Signal()  # the burst is the host's
         m.d.comb += [
             memory.data.eq(Mux(own, host.data.replicate(width // 32), going.r_data[:width])),
-            memory.strobe.eq(
-                Mux(own, Const(0xF, nbytes) << (lane * 4), going.r_data[width:])
-            ),
+            memory.strobe.eq(Mux(own, Const(0xF, nbytes) << (lane * 4), going.r_data[width:])),
         ]
         was_write = Signal()
         with m.FSM(name="bursts"):

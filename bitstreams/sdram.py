@@ -19,6 +19,8 @@ from .signals import BurstSignature, Interface
 DATA_BITS = 16
 BANK_BITS = 2
 ADDRESS_PINS = 13
+PAD_CYCLES = 2
+"""In registers of pads, on the way out and in."""
 _ALL_BANKS = 1 << 10  # A10 of PRECHARGE
 
 
@@ -99,9 +101,10 @@ class PinsSignature(wiring.Signature):
 class Sdram(wiring.Component):
     """The chip as the device's memory.
 
-    The chip's clock is three quarters of a cycle behind this one (see `ulx3s`): what goes out with
-    an edge is there before the chip's next one, and a word that the chip puts out after its edge is
-    taken with the second edge of ours from then.
+    The pads have registers of their own, of which this has to know: one for what goes out and one
+    for what comes in. The chip's clock is three quarters of a cycle behind this one (`ecp5`): what
+    pads put out with an edge is there before the chip's next one, and a word that the chip puts out
+    after its edge is taken with the second edge of ours from then.
 
     Parameters
     ----------
@@ -188,26 +191,22 @@ class Sdram(wiring.Component):
             with m.State("POWER_UP"):
                 m.d.sync += waits.eq(self._cycles(chip.power_up))
                 m.next = "WAIT_POWER"
-            with m.State("WAIT_POWER"):
-                with m.If(waits == 0):
-                    command(1, 0, 1)
-                    m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge))]
-                    m.next = "INIT_REFRESH"
-            with m.State("INIT_REFRESH"):
-                with m.If(waits == 0):
-                    command(1, 1, 0)
-                    m.d.sync += waits.eq(self._cycles(chip.refresh))
-                    m.next = "INIT_REFRESH_AGAIN"
-            with m.State("INIT_REFRESH_AGAIN"):
-                with m.If(waits == 0):
-                    command(1, 1, 0)
-                    m.d.sync += waits.eq(self._cycles(chip.refresh))
-                    m.next = "MODE"
-            with m.State("MODE"):
-                with m.If(waits == 0):
-                    command(1, 1, 1)
-                    m.d.sync += [pins.ba.eq(0), pins.a.eq(chip.cas_latency << 4), waits.eq(2)]
-                    m.next = "IDLE"
+            with m.State("WAIT_POWER"), m.If(waits == 0):
+                command(1, 0, 1)
+                m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge))]
+                m.next = "INIT_REFRESH"
+            with m.State("INIT_REFRESH"), m.If(waits == 0):
+                command(1, 1, 0)
+                m.d.sync += waits.eq(self._cycles(chip.refresh))
+                m.next = "INIT_REFRESH_AGAIN"
+            with m.State("INIT_REFRESH_AGAIN"), m.If(waits == 0):
+                command(1, 1, 0)
+                m.d.sync += waits.eq(self._cycles(chip.refresh))
+                m.next = "MODE"
+            with m.State("MODE"), m.If(waits == 0):
+                command(1, 1, 1)
+                m.d.sync += [pins.ba.eq(0), pins.a.eq(chip.cas_latency << 4), waits.eq(2)]
+                m.next = "IDLE"
 
             with m.State("IDLE"):
                 m.d.sync += [
@@ -220,32 +219,29 @@ class Sdram(wiring.Component):
                         m.next = "CLOSE_ALL"
                     with m.Elif(bursts.valid):
                         m.next = "ROW"
-            with m.State("CLOSE_ALL"):
-                with m.If(hold == 0):
-                    command(1, 0, 1)
-                    m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge) - 1)]
-                    m.d.sync += [flag.eq(0) for flag in is_open]
-                    m.next = "REFRESH"
-            with m.State("REFRESH"):
-                with m.If(waits == 0):
-                    command(1, 1, 0)
-                    m.d.comb += refreshes.eq(1)
-                    m.d.sync += waits.eq(self._cycles(chip.refresh) - 1)
-                    m.next = "IDLE"
+            with m.State("CLOSE_ALL"), m.If(hold == 0):
+                command(1, 0, 1)
+                m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge) - 1)]
+                m.d.sync += [flag.eq(0) for flag in is_open]
+                m.next = "REFRESH"
+            with m.State("REFRESH"), m.If(waits == 0):
+                command(1, 1, 0)
+                m.d.comb += refreshes.eq(1)
+                m.d.sync += waits.eq(self._cycles(chip.refresh) - 1)
+                m.next = "IDLE"
 
             with m.State("ROW"):
                 m.d.sync += pins.ba.eq(bank)
-                with m.If(~is_open[bank]):
-                    with m.If(waits == 0):
-                        command(1, 0, 0)
-                        m.d.sync += [
-                            pins.a.eq(row),
-                            is_open[bank].eq(1),
-                            open_row[bank].eq(row),
-                            hold.eq(row_active),
-                            waits.eq(self._cycles(chip.row_to_column) - 1),
-                        ]
-                        m.next = "OPENING"
+                with m.If(~is_open[bank]), m.If(waits == 0):
+                    command(1, 0, 0)
+                    m.d.sync += [
+                        pins.a.eq(row),
+                        is_open[bank].eq(1),
+                        open_row[bank].eq(row),
+                        hold.eq(row_active),
+                        waits.eq(self._cycles(chip.row_to_column) - 1),
+                    ]
+                    m.next = "OPENING"
                 with m.Elif(open_row[bank] == row):
                     m.next = "COLUMNS"
                 with m.Elif(hold == 0):
@@ -255,9 +251,8 @@ class Sdram(wiring.Component):
                         is_open[bank].eq(0),
                         waits.eq(self._cycles(chip.precharge) - 1),
                     ]
-            with m.State("OPENING"):
-                with m.If(waits == 0):
-                    m.next = "COLUMNS"
+            with m.State("OPENING"), m.If(waits == 0):
+                m.next = "COLUMNS"
             with m.State("COLUMNS"):
                 strobe = bursts.strobe.word_select(piece, DATA_BITS // 8)
                 m.d.sync += [
@@ -284,13 +279,12 @@ class Sdram(wiring.Component):
                     m.next = "END"
                 with m.Elif(column.all()):
                     m.next = "ROW"
-            with m.State("END"):
-                with m.If(outstanding == 0):
-                    m.d.comb += bursts.ready.eq(1)
-                    m.next = "IDLE"
+            with m.State("END"), m.If(outstanding == 0):
+                m.d.comb += bursts.ready.eq(1)
+                m.next = "IDLE"
 
-        # Words on their way, from the command's cycle on: `cas_latency` and one more.
-        coming = Signal(chip.cas_latency + 1)
+        # Words on their way: through a pad, the chip, and a pad again.
+        coming = Signal(PAD_CYCLES + chip.cas_latency + 1)
         m.d.sync += coming.eq(Cat(reads, coming))
         self._came(m, coming[-1], reads, outstanding)
         return m

@@ -39,13 +39,12 @@ class Transmitter(wiring.Component):
         left = Signal(range(FRAME_BITS + 1))
         phase = Signal(range(self.divisor))
         m.d.comb += [self.tx.eq(bits[0]), self.bytes.ready.eq(left == 0)]
-        with m.If(left == 0):
-            with m.If(self.bytes.valid):
-                m.d.sync += [
-                    bits.eq(Cat(0, self.bytes.payload, 1)),
-                    left.eq(FRAME_BITS),
-                    phase.eq(self.divisor - 1),
-                ]
+        with m.If(left == 0), m.If(self.bytes.valid):
+            m.d.sync += [
+                bits.eq(Cat(0, self.bytes.payload, 1)),
+                left.eq(FRAME_BITS),
+                phase.eq(self.divisor - 1),
+            ]
         with m.Elif(phase == 0):
             m.d.sync += [bits.eq(Cat(bits[1:], 1)), left.eq(left - 1), phase.eq(self.divisor - 1)]
         with m.Else():
@@ -86,9 +85,8 @@ class Receiver(wiring.Component):
         phase = Signal(range(self.divisor))
         m.d.comb += self.byte.eq(bits[1:9])
         m.d.sync += self.valid.eq(0)
-        with m.If(left == 0):
-            with m.If(~line):  # a start bit; its middle is half a bit away
-                m.d.sync += [left.eq(FRAME_BITS), phase.eq(self.divisor // 2 - 1)]
+        with m.If(left == 0), m.If(~line):  # a start bit; its middle is half a bit away
+            m.d.sync += [left.eq(FRAME_BITS), phase.eq(self.divisor // 2 - 1)]
         with m.Elif(phase == 0):
             m.d.sync += [
                 bits.eq(Cat(bits[1:], line)),

@@ -40,6 +40,8 @@ SUBCOMMANDS = (
     Subcommand("asm", "Make a program file from text."),
     Subcommand("disasm", "Show a program file as text."),
     Subcommand("verilog", "Write the accelerator as Verilog."),
+    Subcommand("boards", "List the boards that a bitstream can be built for."),
+    Subcommand("bitstream", "Build a bitstream of the accelerator for a board."),
     Subcommand("doctor", "List the engines and toolchains of this machine, and what is missing."),
 )
 NAMES = [row.name for row in SUBCOMMANDS]

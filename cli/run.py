@@ -49,7 +49,8 @@ def run(
             help="sim counts cycles; functional leaves time out and is faster; rtl is the hardware "
             "itself, compiled by Verilator; cpu runs the whole network on this CPU, compiled by "
             "LLVM, and times its layers; so does cuda, on an NVIDIA GPU. These two have no VTA, "
-            "so that --config and --tries mean nothing there."
+            "so that --config and --tries mean nothing there. A board's name (vtakit boards) is "
+            "that board, at the other end of a serial line."
         ),
     ] = "sim",
     inputs: InputsOption = None,
@@ -106,6 +107,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PORT",
+            help="With a board as engine: its serial port; else the only one with its USB bridge.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Compile an ONNX network, run it on an engine, check every layer, report by layer.
@@ -114,7 +122,9 @@ def run(
 
     Example: vtakit run examples/digits/digits.onnx
     """
-    choose("--engine", engine, ENGINES)
+    from ..bitstreams.boards import BOARDS
+
+    choose("--engine", engine, (*ENGINES, *BOARDS))
     choose("--precision", precision, PRECISIONS)
     of_vta = {
         "--trace": trace,
@@ -128,13 +138,17 @@ def run(
     if cpu_macs is not None and not (0 < cpu_macs < float("inf")):
         raise UsageError(f"--cpu-macs {cpu_macs:g}: it has to be a number above 0, such as 8")
     _check_engine(engine, of_vta, of_whole, {"--threads": threads, "--target": target})
+    facts = BOARDS.get(engine)
+    if port is not None and facts is None:
+        raise UsageError(f"--port needs a board as --engine, one of {', '.join(BOARDS)}")
     from ..isa.config import load_config
     from ..runtime.drivers.find import DeviceOptions
+    from ..runtime.drivers.serial_port import SerialOptions
     from .run_cpu import run_on_cpu
     from .run_cuda import run_on_cuda
     from .run_vta import run_on_vta
 
-    machine = load_config(config or "default")
+    machine = load_config(config or (facts.preset if facts else "default"))
     cpus = cpus_for(threads or 1) if engine == "cpu" else ()
     gpu = _gpu() if engine == "cuda" else None
     check_outputs(
@@ -158,9 +172,15 @@ def run(
                 graph,
                 arrays,
                 machine,
-                engine,
+                "serial" if facts else engine,
                 DeviceOptions(
-                    memory_latency=memory_latency, seed=seed, wave=wave, say=status.update
+                    memory_latency=memory_latency,
+                    seed=seed,
+                    wave=wave,
+                    serial=SerialOptions(facts.name, facts.baud, facts.usb, port)
+                    if facts
+                    else None,
+                    say=status.update,
                 ),
                 status.update,
                 tries=tries,
@@ -206,9 +226,10 @@ def _check_engine(
             needed = "rtl" if option == "--wave" else "sim"
             raise UsageError(f"{option} needs --engine {needed}; {engine} runs no VTA")
         raise UsageError(f"{option} needs --engine cpu; {engine} runs the integer network on VTA")
-    for option in ("--trace", "--memory-latency") if engine == "functional" else ():
+    for option in ("--trace", "--memory-latency") if engine not in ("sim", "rtl") else ():
         if of_vta[option] is not None:
-            raise UsageError(f"{option} needs --engine sim; functional has no clock")
+            why = "functional has no clock" if engine == "functional" else f"{engine} has none"
+            raise UsageError(f"{option} needs --engine sim; {why}")
     if of_vta["--wave"] is not None and engine != "rtl":
         raise UsageError(f"--wave needs --engine rtl; {engine} has no wires")
 

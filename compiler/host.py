@@ -104,17 +104,13 @@ def _part(graph: Graph, nodes: Sequence[Node], tiles: Mapping[Value, Stored]) ->
     return Graph(graph.name, tuple(read), tuple(given), tuple(nodes), graph.constants)
 
 
-def _reads(
-    groups: Sequence[Group], tiles: Mapping[Value, Stored]
-) -> tuple[tuple[int, int], ...]:
+def _reads(groups: Sequence[Group], tiles: Mapping[Value, Stored]) -> tuple[tuple[int, int], ...]:
     """Return where device memory has what an entry may read: the first byte, and the bytes."""
     read = [value for group in groups for node in group.nodes for value in node.inputs]
     read += [group.source.value for group in groups if group.source is not None]
     places = [tiles[value] for value in dict.fromkeys(read) if value in tiles]
     return tuple(
-        dict.fromkeys(
-            (tile.place, tile.size_bytes) for tile in places if tile.place is not None
-        )
+        dict.fromkeys((tile.place, tile.size_bytes) for tile in places if tile.place is not None)
     )
 
 

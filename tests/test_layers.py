@@ -25,7 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "isa": {"numpy"},
     "hw": {"amaranth"},
     "sim": {"numpy", "numba", "llvmlite"},
-    "runtime": {"numpy", "llvmlite", "cuda"},  # cuda.bindings
+    "runtime": {"numpy", "llvmlite", "cuda", "serial"},  # cuda.bindings, pyserial
     "compiler": {"numpy", "numba", "llvmlite", "onnx", "google"},  # google.protobuf, onnx's
     "bitstreams": {"amaranth", "amaranth_boards"},
     "cli": {"numpy", "llvmlite", "onnx", "onnxruntime", "openvino", "typer", "rich"},

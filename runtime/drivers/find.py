@@ -13,6 +13,7 @@ from .device import Device, DeviceError
 
 if TYPE_CHECKING:
     from .in_process import AnyMachine
+    from .serial_port import SerialOptions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class DeviceOptions:
         What hardware holds that no reset sets, at random from it; None: zeros.
     wave : Path or None
         A waveform that hardware writes, FILE.fst or FILE.vcd.
+    serial : SerialOptions or None
+        How a board is reached.
     say
         Called with a line before something that takes a minute.
     """
@@ -37,6 +40,7 @@ class DeviceOptions:
     record: bool = True
     seed: int | None = None
     wave: Path | None = None
+    serial: SerialOptions | None = None
     say: Callable[[str], None] | None = None
 
 
@@ -117,6 +121,14 @@ def _in_process(name: str) -> Callable[[Config, DeviceOptions], Device]:
     return open_device
 
 
+def _serial(config: Config, options: DeviceOptions) -> Device:
+    from .serial_port import open_serial
+
+    if options.serial is None:
+        raise DeviceError("a board at a serial line needs to be told of: its name and its line")
+    return open_serial(config, options.serial, options.say)
+
+
 DRIVERS: dict[str, Driver] = {
     name: Driver(summary, _in_process(name))
     for name, summary in {
@@ -125,3 +137,4 @@ DRIVERS: dict[str, Driver] = {
         "rtl": "the hardware itself, compiled by Verilator",
     }.items()
 }
+DRIVERS["serial"] = Driver("a board at the other end of a serial line", _serial)

@@ -25,7 +25,7 @@ from .device import DeviceError
 
 PATIENCE_SECONDS = 5.0
 """How long one command may take, however often it is sent."""
-ANSWER_SECONDS = 0.15
+ANSWER_SECONDS = 0.25
 """How long an answer may take besides the time that its bytes need."""
 LEAST_DATA_BYTES = 16
 GROWS_AFTER = 16
@@ -122,9 +122,7 @@ class SerialLink:
         while len(found) < size_bytes:
             count = min(self._data_bytes, size_bytes - len(found))
             try:
-                found += self._exchange(
-                    Op.READ_MEMORY, address + len(found), count, answered=count
-                )
+                found += self._exchange(Op.READ_MEMORY, address + len(found), count, answered=count)
             except _Shorter:
                 continue
             if done:

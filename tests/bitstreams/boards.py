@@ -35,13 +35,22 @@ endmodule
 
 _SDRAM = """
 module board_sim(input clk, input rst, input rx, output tx, output running, output [7:0] broken);
-  wire cke, cs_n, ras_n, cas_n, we_n, dq_oe;
-  wire [1:0] ba, dqm;
-  wire [12:0] a;
-  wire [15:0] to_chip, from_chip;
-  board board(.clk(clk), .rst(rst), .rx(rx), .tx(tx), .running(running), .cke(cke), .cs_n(cs_n),
-              .ras_n(ras_n), .cas_n(cas_n), .we_n(we_n), .ba(ba), .a(a), .dqm(dqm),
-              .dq_o(to_chip), .dq_oe(dq_oe), .dq_i(from_chip));
+  wire cke_, cs_n_, ras_n_, cas_n_, we_n_, dq_oe_;
+  wire [1:0] ba_, dqm_;
+  wire [12:0] a_;
+  wire [15:0] to_chip_, from_chip;
+  reg cke, cs_n = 1, ras_n = 1, cas_n = 1, we_n = 1, dq_oe;
+  reg [1:0] ba, dqm;
+  reg [12:0] a;
+  reg [15:0] to_chip, from_chip_;
+  board board(.clk(clk), .rst(rst), .rx(rx), .tx(tx), .running(running), .cke(cke_), .cs_n(cs_n_),
+              .ras_n(ras_n_), .cas_n(cas_n_), .we_n(we_n_), .ba(ba_), .a(a_), .dqm(dqm_),
+              .dq_o(to_chip_), .dq_oe(dq_oe_), .dq_i(from_chip_));
+  always @(posedge clk) begin  // the registers of the pads
+    {cke, cs_n, ras_n, cas_n, we_n, dq_oe} <= {cke_, cs_n_, ras_n_, cas_n_, we_n_, dq_oe_};
+    {ba, dqm, a, to_chip} <= {ba_, dqm_, a_, to_chip_};
+    from_chip_ <= from_chip;
+  end
   sdram_model #(.CL(3), .T_RCD(2), .T_RP(2), .T_RAS(4), .T_RC(6), .T_RFC(5), .T_RRD(2), .T_DPL(2),
                 .T_MRD(2), .T_POWER_UP(15000), .REFRESH_CYCLES(48000), .ROWS_DUE(80))
     chip(.clk(clk), .cke(cke), .cs_n(cs_n), .ras_n(ras_n), .cas_n(cas_n), .we_n(we_n), .ba(ba),
@@ -186,5 +195,3 @@ def simulated(config: Config, memory_bytes: int | None) -> Iterator[SimulatedBoa
         assert board.broken == 0
     finally:
         board.close()
-
-
