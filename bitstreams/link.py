@@ -203,7 +203,7 @@ class Link(wiring.Component):
                     & (bytes_of_data == Mux(writes, count, 0))
                     & ~of_one
                 )
-                in_turn = again | (sequence == (last + 1)[:8])
+                too_late = (sequence - last)[7]
                 m.d.sync += [status.eq(Status.OKAY), left.eq(words)]
                 with m.If(op == Op.CONNECT):
                     m.d.sync += [connected.eq(1), last.eq(sequence), left.eq(len(board))]
@@ -211,8 +211,8 @@ class Link(wiring.Component):
                 with m.Elif(~connected):
                     m.d.sync += [status.eq(Status.NOT_CONNECTED), left.eq(0)]
                     m.next = "FLAG"
-                with m.Elif(~in_turn):
-                    m.d.sync += [status.eq(Status.OUT_OF_SEQUENCE), left.eq(0)]
+                with m.Elif(too_late):
+                    m.d.sync += [status.eq(Status.TOO_LATE), left.eq(0)]
                     m.next = "FLAG"
                 with m.Elif(~fits | ~(of_register | of_memory)):
                     m.d.sync += [status.eq(Status.UNKNOWN), left.eq(0), last.eq(sequence)]
@@ -241,8 +241,9 @@ class Link(wiring.Component):
                     with m.If(refused):
                         m.d.sync += [status.eq(Status.REFUSED), left.eq(0)]
 
-            with m.State("FLAG"), m.If(send.flag()):
-                m.next = "SEQUENCE"
+            with m.State("FLAG"):
+                with m.If(send.flag()):
+                    m.next = "SEQUENCE"
             with m.State("SEQUENCE"):
                 # What is read first says whether the answer has data at all.
                 m.next = "HEAD"
@@ -264,16 +265,19 @@ class Link(wiring.Component):
                     m.next = "CRC"
                     with m.If((left != 0) & reads):
                         m.next = "DATA"
-            with m.State("DATA"), m.If(send.word(word)):
-                m.d.sync += [left.eq(left - 1), address.eq(address + 4)]
-                m.next = "CRC"
-                with m.If(left != 1):
-                    m.next = "MORE"
-            with m.State("CRC"), m.If(send.crc()):
-                m.next = "END"
-            with m.State("END"), m.If(send.flag()):
-                m.d.sync += size.eq(0)
-                m.next = "IDLE"
+            with m.State("DATA"):
+                with m.If(send.word(word)):
+                    m.d.sync += [left.eq(left - 1), address.eq(address + 4)]
+                    m.next = "CRC"
+                    with m.If(left != 1):
+                        m.next = "MORE"
+            with m.State("CRC"):
+                with m.If(send.crc()):
+                    m.next = "END"
+            with m.State("END"):
+                with m.If(send.flag()):
+                    m.d.sync += size.eq(0)
+                    m.next = "IDLE"
 
     def _write_word(self, m: Module, of_register: Value, done: Signal, refused: Signal) -> None:
         registers, memory = self.registers, self.memory

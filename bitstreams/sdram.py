@@ -1,8 +1,8 @@
 """A controller of single-data-rate SDRAM with 16 data pins (JEDEC 21-C, 3.11.5), as ULX3S has it.
 
-Every column has a command of its own (bursts of one), so that a burst of any length moves 16 bits a
-cycle while it stays in a row. Rows stay open until another one of their bank is wanted, or a refresh
-is due; refreshes wait for the burst before them.
+Every column has a command of its own (bursts of one), so that a burst of any length moves 16 bits
+a cycle while it stays in a row. Rows stay open until another one of their bank is wanted, or a
+refresh is due; refreshes wait for the burst before them.
 """
 
 from dataclasses import dataclass
@@ -163,8 +163,10 @@ class Sdram(wiring.Component):
             m.d.sync += due.eq(due + 1)
         with m.Elif((timer != 0) & refreshes):
             m.d.sync += due.eq(due - 1)
-        row_active = self._cycles(chip.row_active)
-        hold = Signal(range(max(row_active, chip.write_recovery + 1) + 1))
+        # A command a cycle later is one cycle from it, so that one less is to be waited.
+        row_active = self._cycles(chip.row_active) - 1
+        written = max(chip.write_recovery - 1, 0)
+        hold = Signal(range(max(row_active, written) + 1))
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
 
@@ -191,22 +193,26 @@ class Sdram(wiring.Component):
             with m.State("POWER_UP"):
                 m.d.sync += waits.eq(self._cycles(chip.power_up))
                 m.next = "WAIT_POWER"
-            with m.State("WAIT_POWER"), m.If(waits == 0):
-                command(1, 0, 1)
-                m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge))]
-                m.next = "INIT_REFRESH"
-            with m.State("INIT_REFRESH"), m.If(waits == 0):
-                command(1, 1, 0)
-                m.d.sync += waits.eq(self._cycles(chip.refresh))
-                m.next = "INIT_REFRESH_AGAIN"
-            with m.State("INIT_REFRESH_AGAIN"), m.If(waits == 0):
-                command(1, 1, 0)
-                m.d.sync += waits.eq(self._cycles(chip.refresh))
-                m.next = "MODE"
-            with m.State("MODE"), m.If(waits == 0):
-                command(1, 1, 1)
-                m.d.sync += [pins.ba.eq(0), pins.a.eq(chip.cas_latency << 4), waits.eq(2)]
-                m.next = "IDLE"
+            with m.State("WAIT_POWER"):
+                with m.If(waits == 0):
+                    command(1, 0, 1)
+                    m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge))]
+                    m.next = "INIT_REFRESH"
+            with m.State("INIT_REFRESH"):
+                with m.If(waits == 0):
+                    command(1, 1, 0)
+                    m.d.sync += waits.eq(self._cycles(chip.refresh))
+                    m.next = "INIT_REFRESH_AGAIN"
+            with m.State("INIT_REFRESH_AGAIN"):
+                with m.If(waits == 0):
+                    command(1, 1, 0)
+                    m.d.sync += waits.eq(self._cycles(chip.refresh))
+                    m.next = "MODE"
+            with m.State("MODE"):
+                with m.If(waits == 0):
+                    command(1, 1, 1)
+                    m.d.sync += [pins.ba.eq(0), pins.a.eq(chip.cas_latency << 4), waits.eq(2)]
+                    m.next = "IDLE"
 
             with m.State("IDLE"):
                 m.d.sync += [
@@ -219,16 +225,18 @@ class Sdram(wiring.Component):
                         m.next = "CLOSE_ALL"
                     with m.Elif(bursts.valid):
                         m.next = "ROW"
-            with m.State("CLOSE_ALL"), m.If(hold == 0):
-                command(1, 0, 1)
-                m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge) - 1)]
-                m.d.sync += [flag.eq(0) for flag in is_open]
-                m.next = "REFRESH"
-            with m.State("REFRESH"), m.If(waits == 0):
-                command(1, 1, 0)
-                m.d.comb += refreshes.eq(1)
-                m.d.sync += waits.eq(self._cycles(chip.refresh) - 1)
-                m.next = "IDLE"
+            with m.State("CLOSE_ALL"):
+                with m.If(hold == 0):
+                    command(1, 0, 1)
+                    m.d.sync += [pins.a.eq(_ALL_BANKS), waits.eq(self._cycles(chip.precharge) - 1)]
+                    m.d.sync += [flag.eq(0) for flag in is_open]
+                    m.next = "REFRESH"
+            with m.State("REFRESH"):
+                with m.If(waits == 0):
+                    command(1, 1, 0)
+                    m.d.comb += refreshes.eq(1)
+                    m.d.sync += waits.eq(self._cycles(chip.refresh) - 1)
+                    m.next = "IDLE"
 
             with m.State("ROW"):
                 m.d.sync += pins.ba.eq(bank)
@@ -251,8 +259,9 @@ class Sdram(wiring.Component):
                         is_open[bank].eq(0),
                         waits.eq(self._cycles(chip.precharge) - 1),
                     ]
-            with m.State("OPENING"), m.If(waits == 0):
-                m.next = "COLUMNS"
+            with m.State("OPENING"):
+                with m.If(waits == 0):
+                    m.next = "COLUMNS"
             with m.State("COLUMNS"):
                 strobe = bursts.strobe.word_select(piece, DATA_BITS // 8)
                 m.d.sync += [
@@ -270,8 +279,8 @@ class Sdram(wiring.Component):
                         pins.dq_o.eq(bursts.data.word_select(piece, DATA_BITS)),
                         pins.dqm.eq(~strobe),
                     ]
-                    with m.If(hold <= chip.write_recovery + 1):
-                        m.d.sync += hold.eq(chip.write_recovery + 1)
+                    with m.If(hold <= written):
+                        m.d.sync += hold.eq(written)
                 with m.Else():
                     command(0, 1, 0)
                     m.d.comb += reads.eq(1)
@@ -279,9 +288,10 @@ class Sdram(wiring.Component):
                     m.next = "END"
                 with m.Elif(column.all()):
                     m.next = "ROW"
-            with m.State("END"), m.If(outstanding == 0):
-                m.d.comb += bursts.ready.eq(1)
-                m.next = "IDLE"
+            with m.State("END"):
+                with m.If(outstanding == 0):
+                    m.d.comb += bursts.ready.eq(1)
+                    m.next = "IDLE"
 
         # Words on their way: through a pad, the chip, and a pad again.
         coming = Signal(PAD_CYCLES + chip.cas_latency + 1)

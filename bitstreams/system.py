@@ -1,4 +1,4 @@
-"""All of a board but its pins and its clock: the accelerator, its memory, and the link to a host."""
+"""All of a board but its pins and its clock: the accelerator, its memory, and a host's link."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring

@@ -1,17 +1,19 @@
 """The link between a host and a board: commands in frames of bytes, over a serial line.
 
-A frame is `FLAG`, its bytes, `FLAG`. Where a byte of it is `FLAG` or `ESCAPE`, `ESCAPE` comes in its
-place and then the byte with `FLIP` applied (as in HDLC, ISO/IEC 13239). The last four bytes are the
-CRC-32 of those before them (IEEE 802.3, as `zlib.crc32`), the low byte first; numbers too lie low
-byte first.
+A frame is `FLAG`, its bytes, `FLAG`. Where a byte of it is `FLAG` or `ESCAPE`, `ESCAPE` comes in
+its place and then the byte with `FLIP` applied (as in HDLC, ISO/IEC 13239). The last four bytes are
+the CRC-32 of those before them (IEEE 802.3, as `zlib.crc32`), the low byte first; numbers too lie
+low byte first.
 
-    command    sequence  op  count(2)  address(4)  data(count, where it is written)
-    answer     sequence  op  status    0           data(count, where it is read)
+    command    sequence  op  size(2)  address(4)  data(size, where it is written)
+    answer     sequence  op  status   0           data(size, where it is read)
 
 A board answers every sound frame, and once more when it gets the same one again, without doing it
-again: so a host sends a command until it is answered. The next sequence number is one more, modulo
-256; `CONNECT` is taken whatever its number, and sets it. A frame whose CRC is wrong is answered with
-`Status.DAMAGED` and sequence 0, which only tells the host not to wait.
+again: so a host sends a command until it is answered, or until it would rather send another. Each
+has the next sequence number, modulo 256. One that is up to 127 ahead of the last is new; those
+behind it come too late and are not done. `CONNECT` is taken whatever its number, and sets it. A
+frame whose CRC is wrong is answered with `Status.DAMAGED` and sequence 0, which only tells the host
+not to wait.
 """
 
 import enum
@@ -49,7 +51,7 @@ class Status(enum.IntEnum):
     OKAY = 0
     DAMAGED = 1
     NOT_CONNECTED = 2
-    OUT_OF_SEQUENCE = 3
+    TOO_LATE = 3
     UNKNOWN = 4
     REFUSED = 5
 
@@ -63,7 +65,7 @@ _STATUS = {
     Status.OKAY: "it was done",
     Status.DAMAGED: "it arrived damaged",
     Status.NOT_CONNECTED: "the board was reset since the host connected",
-    Status.OUT_OF_SEQUENCE: "another host has connected since",
+    Status.TOO_LATE: "a later one came before it",
     Status.UNKNOWN: "there is no such command, or its size or address is no multiple of 4",
     Status.REFUSED: "there is no such register, or no memory at that address",
 }
@@ -87,7 +89,7 @@ class Command(NamedTuple):
     sequence: int
     op: int
     address: int = 0
-    count: int = 0
+    size: int = 0
     data: bytes = b""
 
 
@@ -102,8 +104,8 @@ class Answer(NamedTuple):
 
 def encode_command(command: Command) -> bytes:
     """Return a command as it goes over the line."""
-    sequence, op, address, count, data = command
-    return _framed(struct.pack("<BBHI", sequence, op, count, address) + data)
+    sequence, op, address, size, data = command
+    return _framed(struct.pack("<BBHI", sequence, op, size, address) + data)
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -117,8 +119,8 @@ def decode_command(frame: bytes) -> Command | None:
     body = _unframed(frame, HEADER_BYTES)
     if body is None:
         return None
-    sequence, op, count, address = struct.unpack_from("<BBHI", body)
-    return Command(sequence, op, address, count, body[HEADER_BYTES:])
+    sequence, op, size, address = struct.unpack_from("<BBHI", body)
+    return Command(sequence, op, address, size, body[HEADER_BYTES:])
 
 
 def decode_answer(frame: bytes) -> Answer | None:

@@ -192,7 +192,7 @@ class SerialDevice:
         columns = unpack(Load, stores, self._config)
         rows = columns["y_size"].astype(np.int64)
         first = np.cumsum(rows) - rows  # of each instruction among all rows
-        row = np.arange(rows.sum()) - np.repeat(first, rows)
+        row = np.arange(int(rows.sum()), dtype=np.int64) - np.repeat(first, rows)
         base, size, stride = (
             np.repeat(columns[name].astype(np.int64), rows)
             for name in ("dram_base", "x_size", "x_stride")

@@ -221,10 +221,10 @@ class SerialLink:
                     return answer
                 if answer.status == Status.DAMAGED:
                     return None
-            left = until - time.monotonic()
-            if left <= 0:
+            came = self._line.read(max(0.0, until - time.monotonic()))
+            if not came:
                 return None
-            self._unread += self._line.read(left)
+            self._unread += came
 
 
 class _Shorter(Exception):
