@@ -20,7 +20,7 @@ struct Board {
   VerilatedContext context;
   Vboard_sim* top = nullptr;
   int divisor;
-  uint64_t cycles = 0;
+  uint64_t cycles = 0, received = 0;
   std::deque<uint8_t> to_board;
   uint32_t out_bits = 0;  // of the byte that is sent, the low one next
   int out_left = 0, out_phase = 0;
@@ -101,6 +101,8 @@ void board_reset(Board* b) {
 
 uint64_t board_cycles(const Board* b) { return b->cycles; }
 
+uint64_t board_received(const Board* b) { return b->received; }
+
 int board_broken(const Board* b) { return b->top->broken; }
 
 // Run until `*stop` is 1 or the descriptor is closed; `*stop` 2 resets the board and goes on.
@@ -118,7 +120,10 @@ void board_serve(Board* b, int fd, std::atomic<int>* stop) {
         if (poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN)) {
           uint8_t bytes[4096];
           ssize_t count = read(fd, bytes, sizeof bytes);
-          if (count > 0) b->to_board.insert(b->to_board.end(), bytes, bytes + count);
+          if (count > 0) {
+            b->to_board.insert(b->to_board.end(), bytes, bytes + count);
+            b->received += count;
+          }
         }
       }
     }

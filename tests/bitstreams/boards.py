@@ -136,7 +136,8 @@ def _library(path: Path) -> Any:
     library = ctypes.CDLL(str(path))
     library.board_new.restype = ctypes.c_void_p
     library.board_cycles.restype = ctypes.c_uint64
-    for name in ("board_free", "board_reset", "board_cycles", "board_broken"):
+    library.board_received.restype = ctypes.c_uint64
+    for name in ("board_free", "board_reset", "board_cycles", "board_received", "board_broken"):
         getattr(library, name).argtypes = [ctypes.c_void_p]
     library.board_serve.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
     library.board_serve.restype = None
@@ -171,6 +172,11 @@ class SimulatedBoard:
         self._asked.value = 2
         while self._asked.value == 2:
             pass
+
+    @property
+    def received(self) -> int:
+        """Bytes that hosts have sent."""
+        return int(self._library.board_received(self._board))
 
     @property
     def broken(self) -> int:
