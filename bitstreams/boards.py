@@ -81,8 +81,8 @@ BOARDS = {
             link="UART over USB (FT231X)",
             usb=_FTDI,
             preset="small",
-            clock_mhz=50,
-            baud=2_000_000,
+            clock_mhz=37.5,
+            baud=1_500_000,
         ),
     )
 }

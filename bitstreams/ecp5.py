@@ -71,7 +71,7 @@ class Clocks(Elaboratable):
         m.domains.sync = ClockDomain()
         m.domains.chip = ClockDomain(reset_less=True)
         source = platform.request(platform.default_clk, dir="-")
-        m.submodules.buffer = buffer = io.Buffer("i", source)
+        m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, source)
         locked = Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -146,12 +146,12 @@ class Ecp5Top(Elaboratable):
         divisor = round(clock_hz / facts.baud)
         m.submodules.system = system = System(config, board, divisor, memory)
         uart = platform.request("uart", dir="-")
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
         m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
         for number, signal in enumerate((system.running, system.busy)):
             led = platform.request("led", number, dir="-")
-            m.submodules[f"led_{number}"] = buffer = io.Buffer("o", led)
+            m.submodules[f"led_{number}"] = buffer = io.Buffer(io.Direction.Output, led)
             m.d.comb += buffer.o.eq(signal)
         return m
 
@@ -169,9 +169,12 @@ def _join_sdram(m: Module, platform: Any, pins: Interface) -> None:
         "a": pins.a,
         "dqm": pins.dqm,
     }.items():
-        m.submodules[f"sdram_{name}"] = buffer = io.FFBuffer("o", getattr(chip, name))
+        m.submodules[f"sdram_{name}"] = buffer = io.FFBuffer(
+            io.Direction.Output, getattr(chip, name)
+        )
         m.d.comb += buffer.o.eq(signal)
-    m.submodules.sdram_dq = data = io.FFBuffer("io", chip.dq)
+    m.submodules.sdram_dq = data = io.FFBuffer(io.Direction.Bidir, chip.dq)
     m.d.comb += [data.o.eq(pins.dq_o), data.oe.eq(pins.dq_oe), pins.dq_i.eq(data.i)]
-    m.submodules.sdram_clk = clock = io.DDRBuffer("o", chip.clk, o_domain="chip")
+    clock: Interface = io.DDRBuffer(io.Direction.Output, chip.clk, o_domain="chip")
+    m.submodules.sdram_clk = clock
     m.d.comb += [clock.o[0].eq(1), clock.o[1].eq(0)]

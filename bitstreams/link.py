@@ -19,11 +19,13 @@ from ..isa.link import (
     Op,
     Status,
 )
-from .signals import Interface, WordSignature
+from .signals import Interface, WordSignature, resting
 from .uart import Receiver, Transmitter
 
 FRAME_BYTES = HEADER_BYTES + MAX_DATA_BYTES + CRC_BYTES
 _POLYNOMIAL = 0xEDB88320  # of IEEE 802.3, reflected
+_HEARING = ("IDLE", "FLAG", "SEQUENCE", "READ", "HEAD", "DATA", "MORE", "CRC", "END")
+"""States in which the frame that is done is needed no more."""
 _RESIDUE = 0xDEBB20E3  # the register after bytes that end with their own CRC
 
 
@@ -42,7 +44,8 @@ def crc_step(crc: Value, byte: Value) -> Value:
 class Link(wiring.Component):
     """Do what a host says over a serial line.
 
-    One command at a time: what comes while one is done is not heard.
+    One command at a time. The next one may come while the answer to the last is sent; what comes
+    besides is not heard.
 
     Parameters
     ----------
@@ -74,8 +77,8 @@ class Link(wiring.Component):
         self.divisor = divisor
         super().__init__(
             {
-                "rx": In(1, init=1),
-                "tx": Out(1, init=1),
+                "rx": resting(In, 1, 1),
+                "tx": resting(Out, 1, 1),
                 "registers": Out(LiteSignature()),
                 "memory": Out(WordSignature()),
                 "busy": Out(1),
@@ -94,14 +97,24 @@ class Link(wiring.Component):
         get = frame.read_port()
 
         size = Signal(range(FRAME_BYTES + 1))  # bytes of the frame that is received
-        sound, damaged = self._receive(m, receiver, put, size)
-        self._answer(m, transmitter, get, size, sound, damaged)
+        hears, taken = Signal(), Signal()
+        sound, damaged = self._receive(m, receiver, put, size, hears, taken)
+        self._answer(m, transmitter, get, size, sound, damaged, hears, taken)
         return m
 
     def _receive(
-        self, m: Module, receiver: Receiver, put: Interface, size: Signal
+        self,
+        m: Module,
+        receiver: Receiver,
+        put: Interface,
+        size: Signal,
+        hears: Signal,
+        taken: Signal,
     ) -> tuple[Signal, Signal]:
-        """Put the bytes of a frame into the memory; return pulses at its end."""
+        """Put a frame's bytes into the memory while one `hears`; return how it stands at its end.
+
+        It stands so until it is `taken`.
+        """
         crc = Signal(32, init=-1)
         escaped = Signal()
         too_long = Signal()
@@ -112,15 +125,20 @@ class Link(wiring.Component):
             put.addr.eq(size[2:]),
             put.data.eq(byte.replicate(WORD_BYTES)),
         ]
-        with m.If(receiver.valid & ~self.busy):
+        with m.If(taken):
+            m.d.sync += [sound.eq(0), damaged.eq(0)]
+        with m.If(receiver.valid & hears & ~sound & ~damaged):
             with m.If(receiver.byte == FLAG):
                 whole = (crc == _RESIDUE) & (size >= HEADER_BYTES + CRC_BYTES)
-                m.d.comb += [
-                    sound.eq(whole & ~escaped & ~too_long),
-                    damaged.eq((size != 0) & ~sound),
+                good = whole & ~escaped & ~too_long
+                m.d.sync += [
+                    sound.eq(good),
+                    damaged.eq((size != 0) & ~good),
+                    crc.eq(-1),
+                    escaped.eq(0),
+                    too_long.eq(0),
                 ]
-                m.d.sync += [crc.eq(-1), escaped.eq(0), too_long.eq(0)]
-                with m.If(~sound):
+                with m.If(~good):
                     m.d.sync += size.eq(0)
             with m.Elif(receiver.byte == ESCAPE):
                 m.d.sync += escaped.eq(1)
@@ -141,6 +159,8 @@ class Link(wiring.Component):
         size: Signal,
         sound: Signal,
         damaged: Signal,
+        hears: Signal,
+        taken: Signal,
     ) -> None:
         """Do a command and send its answer, word by word of its data."""
         connected, last = Signal(), Signal(8)  # the sequence number of the last command done
@@ -172,8 +192,12 @@ class Link(wiring.Component):
         )
 
         with m.FSM(name="command") as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            m.d.comb += [
+                self.busy.eq(~fsm.ongoing("IDLE")),
+                hears.eq(Cat(fsm.ongoing(state) for state in _HEARING).any()),
+            ]
             with m.State("IDLE"):
+                m.d.comb += taken.eq(1)
                 m.d.sync += at.eq(0)
                 with m.If(sound):
                     m.next = "HEADER"
@@ -192,6 +216,7 @@ class Link(wiring.Component):
                 m.d.sync += [address.eq(get.data), again.eq(connected & (sequence == last))]
                 m.next = "CHECK"
             with m.State("CHECK"):
+                m.d.sync += size.eq(0)
                 words = count[2 : 2 + len(left)]
                 bytes_of_data = size - HEADER_BYTES - CRC_BYTES
                 writes = (op == Op.WRITE_MEMORY) | (op == Op.WRITE_REGISTER)
@@ -276,7 +301,6 @@ class Link(wiring.Component):
                     m.next = "END"
             with m.State("END"):
                 with m.If(send.flag()):
-                    m.d.sync += size.eq(0)
                     m.next = "IDLE"
 
     def _write_word(self, m: Module, of_register: Value, done: Signal, refused: Signal) -> None:

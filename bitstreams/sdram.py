@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
 from ..isa.costs import MAX_BURST_WORDS
-from .signals import BurstSignature, Interface
+from .signals import BurstSignature, Interface, resting
 
 DATA_BITS = 16
 BANK_BITS = 2
@@ -84,13 +84,13 @@ class PinsSignature(wiring.Signature):
         super().__init__(
             {
                 "cke": Out(1),
-                "cs_n": Out(1, init=1),
-                "ras_n": Out(1, init=1),
-                "cas_n": Out(1, init=1),
-                "we_n": Out(1, init=1),
+                "cs_n": resting(Out, 1, 1),
+                "ras_n": resting(Out, 1, 1),
+                "cas_n": resting(Out, 1, 1),
+                "we_n": resting(Out, 1, 1),
                 "ba": Out(BANK_BITS),
                 "a": Out(ADDRESS_PINS),
-                "dqm": Out(DATA_BITS // 8, init=-1),
+                "dqm": resting(Out, DATA_BITS // 8, -1),
                 "dq_o": Out(DATA_BITS),
                 "dq_oe": Out(1),
                 "dq_i": In(DATA_BITS),

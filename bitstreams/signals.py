@@ -13,6 +13,11 @@ Interface: TypeAlias = Any
 ADDRESS_BITS = 32
 
 
+def resting(flow: Any, width: int, init: int = 1) -> Any:
+    """Return a member, `In` or `Out`, with an initial value, which the checker does not know of."""
+    return flow(width, init=init)
+
+
 class WordSignature(wiring.Signature):
     """Words of 32 bits in memory, one at a time, as the one sees it who asks.
 

@@ -9,7 +9,7 @@ from ..isa.config import Config
 from ..isa.link import Board
 from .link import Link
 from .memory_bus import MemoryBus
-from .signals import Interface
+from .signals import Interface, resting
 
 
 class System(wiring.Component):
@@ -44,7 +44,7 @@ class System(wiring.Component):
         self.divisor = divisor
         self.memory = memory
         super().__init__(
-            {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "running": Out(1)}
+            {"rx": resting(In, 1, 1), "tx": resting(Out, 1, 1), "busy": Out(1), "running": Out(1)}
         )
 
     def elaborate(self, platform: object) -> Module:

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from .signals import Interface
+from .signals import Interface, resting
 
 FRAME_BITS = 10
 """Of a byte on the line: start, eight bits, stop."""
@@ -31,7 +31,7 @@ class Transmitter(wiring.Component):
 
     def __init__(self, divisor: int):
         self.divisor = divisor
-        super().__init__({"bytes": In(stream.Signature(8)), "tx": Out(1, init=1)})
+        super().__init__({"bytes": In(stream.Signature(8)), "tx": resting(Out, 1, 1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,7 +74,7 @@ class Receiver(wiring.Component):
 
     def __init__(self, divisor: int):
         self.divisor = divisor
-        super().__init__({"rx": In(1, init=1), "valid": Out(1), "byte": Out(8)})
+        super().__init__({"rx": resting(In, 1, 1), "valid": Out(1), "byte": Out(8)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -214,9 +214,11 @@ class SerialLink:
             while (end := self._unread.find(FLAG)) >= 0:
                 frame = bytes(self._unread[:end])
                 del self._unread[: end + 1]
+                if not frame:
+                    continue  # between the end of one frame and the beginning of the next
                 answer = decode_answer(frame)
                 if answer is None:
-                    continue  # between two flags, or damaged: there may be a second one behind it
+                    return None
                 if (answer.sequence, answer.op) == (self._sequence, op):
                     return answer
                 if answer.status == Status.DAMAGED:

@@ -75,6 +75,7 @@ def system(config: Config, memory_bytes: int | None) -> tuple[System, dict[str, 
     return made, {"rx": made.rx, "tx": made.tx, "running": made.running, **pins}
 
 
+@cache
 def sources(config: Config, memory_bytes: int | None) -> dict[str, str]:
     """Return the Verilog of a board in simulation, by file name."""
     made, ports = system(config, memory_bytes)

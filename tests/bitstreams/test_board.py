@@ -1,4 +1,4 @@
-"""A whole board in Verilator, driven through its serial pins by the driver that drives real ones."""
+"""A whole board in Verilator, driven through its serial pins by the real driver."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from vtakit.compiler.build import Compiled, build_module
 from vtakit.compiler.check import check_run
 from vtakit.compiler.network import load_network
 from vtakit.isa.config import PAGE_BYTES, PRESETS, Config
+from vtakit.isa.link import FLAG
 from vtakit.runtime.drivers.device import DeviceError
 from vtakit.runtime.drivers.serial import SerialDevice
 from vtakit.runtime.drivers.serial_link import SerialLink
@@ -26,6 +27,8 @@ from vtakit.runtime.drivers.serial_port import PortLine, SerialOptions, open_ser
 from vtakit.runtime.session import Session
 from vtakit.sim.errors import ProgramError
 
+from ..compiler.integer_layers import Layers
+from ..compiler.integer_layers import sample as sample_of
 from ..sim.programs import RECORDED
 from .boards import SimulatedBoard, simulated
 from .link_model import Faults
@@ -36,12 +39,17 @@ TINY, SMALL = PRESETS["tiny"], PRESETS["small"]
 BAUD = 2_000_000
 BLOCK_BYTES = 1 << 18
 SDRAM = None
-SLOWNESS = 4.0
-"""A simulated board makes 5 to 10 million bits a second of 75 million cycles; then others run."""
+
+
+FAULTS = {
+    "1 % of bytes": Faults(spoiled_bytes=0.01),
+    "1 % of frames": Faults(lost_frames=0.01),
+    "some of all": Faults(0.002, 0.02, 0.05, 0.02),
+}
 
 
 def options(board: SimulatedBoard) -> SerialOptions:
-    return SerialOptions("the board", BAUD, port=board.port, slowness=SLOWNESS)
+    return SerialOptions("the board", BAUD, port=board.port)
 
 
 @contextmanager
@@ -58,12 +66,22 @@ class FaultyLine:
     port: PortLine
     faults: Faults
     draw: random.Random
+    _frame: bytearray = field(default_factory=bytearray)
 
     def write(self, data: bytes) -> None:
         self.port.write(self.faults.applied(data, self.draw))
 
     def read(self, seconds: float) -> bytes:
-        return self.faults.applied(self.port.read(seconds), self.draw)
+        """Return whole frames, as the faults leave them."""
+        ends = time.monotonic() + seconds
+        came = b""
+        while not came and time.monotonic() < ends:
+            for byte in self.port.read(ends - time.monotonic()):
+                self._frame.append(byte)
+                if byte == FLAG and len(self._frame) > 1:
+                    came += self.faults.applied(bytes(self._frame), self.draw)
+                    self._frame.clear()
+        return came
 
     def close(self) -> None:
         self.port.close()
@@ -82,6 +100,7 @@ def sample(compiled: Compiled, first: int = 0) -> dict[str, np.ndarray]:
 
 def run_digits(compiled: Compiled, device: SerialDevice, times: int = 1) -> int:
     """Run the digits network, every layer of it bit for bit; return the cycles."""
+    cycles = 0
     with Session(compiled.module, device) as session:
         for number in range(times):
             inputs = sample(compiled, number)
@@ -89,14 +108,21 @@ def run_digits(compiled: Compiled, device: SerialDevice, times: int = 1) -> int:
             check = check_run(compiled, session, report, inputs)
             assert check.equal
             assert check.compared == 6
-    assert report.cycles
-    return report.cycles
+            cycles = report.cycles or 0
+    return cycles
 
 
-@pytest.mark.parametrize("memory_bytes", [BLOCK_BYTES, SDRAM], ids=["block RAM", "SDRAM"])
-def test_memory_is_what_was_written_last(memory_bytes: int | None) -> None:
+BOARDS = pytest.mark.parametrize(
+    ("config", "memory_bytes"),
+    [(TINY, BLOCK_BYTES), (SMALL, SDRAM)],
+    ids=["tiny, block RAM", "small, SDRAM"],
+)
+
+
+@BOARDS
+def test_memory_is_what_was_written_last(config: Config, memory_bytes: int | None) -> None:
     draw = random.Random(3)
-    with opened(TINY, memory_bytes) as device:
+    with opened(config, memory_bytes) as device:
         size = 1 << 14
         address = device.allocate(size)
         wanted = np.zeros(size, np.uint8)
@@ -115,17 +141,14 @@ def test_memory_is_what_was_written_last(memory_bytes: int | None) -> None:
         assert np.array_equal(device.read(address, size), wanted)
 
 
-@pytest.mark.parametrize(
-    ("config", "memory_bytes"),
-    [(TINY, BLOCK_BYTES), (SMALL, SDRAM)],
-    ids=["tiny, block RAM", "small, SDRAM"],
-)
+@BOARDS
 def test_the_digits_network_is_bit_exact(config: Config, memory_bytes: int | None) -> None:
     with opened(config, memory_bytes) as device:
         assert run_digits(compiled_digits(config), device, 2) > 10_000
         assert device._link.repeated <= 2
 
 
+@pytest.mark.slow
 def test_recorded_programs_leave_what_was_recorded() -> None:
     from vtakit.isa.program import Program
 
@@ -165,16 +188,35 @@ def test_a_program_for_another_machine_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "faults",
-    [Faults(spoiled_bytes=0.01), Faults(lost_frames=0.01), Faults(0.002, 0.02, 0.05, 0.02)],
-    ids=["1 % of bytes", "1 % of frames", "some of all"],
+    [
+        pytest.param(faults, id=name, marks=[pytest.mark.slow] * (name != "1 % of frames"))
+        for name, faults in FAULTS.items()
+    ],
 )
 def test_a_bad_line_makes_no_wrong_result(faults: Faults) -> None:
+    layers = Layers()
+    graph = layers.build(layers.conv(layers.conv(layers.input(1, 6, 5, 5), 7, (2, 2)), 3, (1, 1)))
+    run_faulty(build_module(graph, TINY, keep=True, measured=1), sample_of(graph), faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_the_digits_network_over_a_bad_line(faults: Faults) -> None:
     compiled = compiled_digits(TINY)
+    run_faulty(compiled, sample(compiled), faults)
+
+
+def run_faulty(compiled: Compiled, inputs: dict[str, np.ndarray], faults: Faults) -> None:
+    """Run a network over a bad line, every layer of it bit for bit."""
     with simulated(TINY, BLOCK_BYTES) as board:
         line = FaultyLine(PortLine(board.port, BAUD), faults, random.Random(2))
-        link = SerialLink(line, board.port, baud=BAUD, patience=30, slowness=SLOWNESS)
-        with SerialDevice(TINY, link) as device:
-            run_digits(compiled, device)
+        link = SerialLink(line, board.port, baud=BAUD, patience=30)
+        with (
+            SerialDevice(TINY, link) as device,
+            Session(compiled.module, device) as session,
+        ):
+            report = session.run(inputs)
+            assert check_run(compiled, session, report, inputs).equal
             assert link.repeated
 
 

@@ -19,9 +19,11 @@ WRONG = {
 burst ends cycles before the next one's PRECHARGE, and goes on in another bank.)"""
 
 
-@pytest.mark.parametrize(("bus_bits", "clock_hz"), [(64, 75e6), (128, 25e6)])
+@pytest.mark.parametrize(
+    ("bus_bits", "clock_hz"), [(64, 75e6), pytest.param(128, 25e6, marks=pytest.mark.slow)]
+)
 def test_random_bursts(tmp_path: Path, bus_bits: int, clock_hz: float) -> None:
-    run(sdram(bus_bits, clock_hz), "bench_sdram", tmp_path, 5, bus_bits=bus_bits, bursts=150)
+    run(sdram(bus_bits, clock_hz), "bench_sdram", tmp_path, 5, bus_bits=bus_bits, bursts=100)
 
 
 @pytest.mark.parametrize(
@@ -30,4 +32,4 @@ def test_random_bursts(tmp_path: Path, bus_bits: int, clock_hz: float) -> None:
 def test_a_controller_that_breaks_a_time_is_caught(tmp_path: Path, name: str) -> None:
     told = replace(SMALL, **{name: WRONG[name]})
     with pytest.raises(SimulationError, match="random_bursts failed"):
-        run(sdram(64, 143e6, told), "bench_sdram", tmp_path, 5, bus_bits=64, bursts=150)
+        run(sdram(64, 143e6, told), "bench_sdram", tmp_path, 5, bus_bits=64, bursts=100)
