@@ -59,7 +59,7 @@ def pll_settings(input_mhz: float, wanted_mhz: float) -> PllSettings:
 
 
 class Clocks(Elaboratable):
-    """`sync` from the board's clock by way of the PLL, and `chip`, the same `SDRAM_PHASE` later."""
+    """Drives `sync` from the board's clock by way of the PLL, and `chip`, `SDRAM_PHASE` later."""
 
     def __init__(self, settings: PllSettings, input_mhz: float):
         self.settings = settings
@@ -68,8 +68,6 @@ class Clocks(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         one = self.settings
-        m.domains.sync = ClockDomain()
-        m.domains.chip = ClockDomain(reset_less=True)
         source = platform.request(platform.default_clk, dir="-")
         m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, source)
         locked = Signal()
@@ -135,6 +133,8 @@ class Ecp5Top(Elaboratable):
         m = Module()
         facts, config = self.facts, self.config
         clock_hz = round(self.settings.mhz * 1e6)
+        m.domains.sync = ClockDomain()
+        m.domains.chip = ClockDomain(reset_less=True)
         m.submodules.clocks = Clocks(self.settings, self.input_mhz)
         memory: Interface
         if "SDRAM" in facts.memory:
