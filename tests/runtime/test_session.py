@@ -311,7 +311,7 @@ def test_files_that_are_no_modules_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "drop", "message"),
     [
-        (lambda d: d.update(version=99), "", "format version 99; this program reads version 2"),
+        (lambda d: d.update(version=99), "", "format version 99; this program reads version 3"),
         (lambda d: d.update(format="cake"), "", "does not say 'vtakit module'"),
         (lambda d: d.pop("tensors"), "", "a damaged module: 'tensors' is missing"),
         (lambda d: d["config"].update(batch=3), "", "batch is 3; it must be a power of two"),
