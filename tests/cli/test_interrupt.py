@@ -52,20 +52,22 @@ def test_an_interruption_anywhere_is_one_line_and_leaves_nothing(
     tmp_path: Path, shell: dict[str, str], module: str, name: str
 ) -> None:
     outputs = ("--save", "o.npz", "--trace", "t.json")
-    script = STOPPED.format(module=module, name=name)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, "run", str(DIGITS), "--tries", "2", *outputs],
+    if name in {"measure", "emit"}:  # nobody has compiled it yet
+        shell = {**shell, "XDG_CACHE_HOME": str(tmp_path / "bin")}
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED.format(module=module, name=name)]
+        + ["run", str(DIGITS), "--tries", "2", *outputs],
         cwd=tmp_path,
         env=shell,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heed_interrupts,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert err == "vtakit run: interrupted\n"
     assert process.returncode == INTERRUPTED
     left = {path.name for path in tmp_path.iterdir()} - {"bin"}
@@ -84,7 +86,7 @@ def test_an_interruption_of_the_cpu_engine_is_one_line_as_well(
     tmp_path: Path, shell: dict[str, str], module: str, name: str
 ) -> None:
     script = STOPPED.format(module=module, name=name)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script, "run", str(DIGITS), "--engine", "cpu", "--save", "o.npz"],
         cwd=tmp_path,
         env=shell,
@@ -92,11 +94,11 @@ def test_an_interruption_of_the_cpu_engine_is_one_line_as_well(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heed_interrupts,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
     assert (out, err) == ("", "vtakit run: interrupted\n")
     assert process.returncode == INTERRUPTED
     assert {path.name for path in tmp_path.iterdir()} == {"bin"}
