@@ -9,11 +9,12 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
 from ..isa.instructions import Memory, Unit, units
-from ..isa.registers import Activity, ErrorCode, activities
+from ..isa.registers import Activity, ErrorCode
 from .axi import LiteSignature, ReadSignature, WriteSignature
 from .buffers import Buffer
 from .check import Check
 from .compute import ComputeEngine
+from .counters import kept
 from .fetch import Fetch
 from .load import LoadEngine
 from .memory import ReadChannel
@@ -318,9 +319,10 @@ class Core(wiring.Component):
                 self.ends[unit].eq(sequencer.ended),
             ]
             for activity in Activity:
-                if activity in activities(unit):
+                name = f"{unit.name}_{activity.name}"
+                if name in kept(self.config):
                     now = self.running & (sequencer.activity == activity)
-                    m.d.comb += rises[f"{unit.name}_{activity.name}"].eq(now)
+                    m.d.comb += rises[name].eq(now)
 
 
 def _all_of(sequencers: dict[Unit, Sequencer], unit: Unit) -> list[Sequencer]:

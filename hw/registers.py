@@ -1,50 +1,29 @@
 """The registers behind an AXI4-Lite port, from the table that `isa.registers` has."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..isa.config import Config
-from ..isa.instructions import Unit
 from ..isa.registers import (
     REGISTERS,
     Access,
-    Activity,
     Control,
-    Count,
     Error,
     Register,
     Status,
-    activities,
     constants,
 )
 from .axi import LITE_ADDRESS_BITS, LiteSignature
+from .counters import COUNTER_BITS, COUNTERS, Counters, rise_layout
 from .layouts import layout
 from .ports import INDEX_BITS, Interface
 
 WORD_BITS = 32
 _OKAY, _SLAVE_ERROR = 0, 2  # xRESP; IHI 0022E, A3.4.4
 
-COUNTERS = tuple(name for name, register in REGISTERS.items() if register.format is Count)
-"""The counters, by name."""
-
 TOKENS = tuple(name for name in REGISTERS if name.startswith("TOKENS_"))
 """The registers that show a token queue."""
-
-
-def without_matrix() -> dict[str, str | None]:
-    """Return what counters show where there is no MATRIX: that of another counter, or 0 (None)."""
-    shown: dict[str, str | None] = {
-        f"{Unit.MATRIX.name}_{activity.name}": None for activity in activities(Unit.MATRIX)
-    }
-    shown[f"{Unit.MATRIX.name}_{Activity.NO_INSTRUCTION.name}"] = "CYCLES"
-    shown[f"{Unit.COMPUTE.name}_{Activity.ORDER.name}"] = None
-    return shown
-
-
-def increment_layout(config: Config) -> data.StructLayout:
-    """Return what each counter rises by in a cycle: as many bytes as four bus words, at most."""
-    return data.StructLayout({name: range(4 * config.bus_bytes + 1) for name in COUNTERS})
 
 
 class Registers(wiring.Component):
@@ -68,9 +47,8 @@ class Registers(wiring.Component):
     error_insn : In(32)
     tokens : In(StructLayout)
         Levels of the token queues, by the names of `TOKENS`.
-    rises : In(increment_layout(config))
-        What the counters rise by in this cycle; those of `without_matrix` do not count it where
-        there is one bank.
+    rises : In(rise_layout(config))
+        What the counters rise by in this cycle.
     """
 
     bus: Interface
@@ -96,21 +74,23 @@ class Registers(wiring.Component):
                 "error": In(layout(Error, config)),
                 "error_insn": In(INDEX_BITS),
                 "tokens": In(data.StructLayout({name: levels for name in TOKENS})),
-                "rises": In(increment_layout(config)),
+                "rises": In(rise_layout(config)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        words = self._words(m)
-        self._read(m, words)
+        m.submodules.counters = counters = Counters(self.config)
+        m.d.comb += [counters.rises.eq(self.rises), counters.clear.eq(self.control.clear)]
+        self._read(m, self._words(m), counters)
         self._write(m)
         return m
 
-    def _words(self, m: Module) -> dict[str, Signal]:
-        """Return what each readable register holds, as 32 bits, or 64 for a counter."""
-        words: dict[str, Signal] = {}
-        fixed = constants(self.config)
+    def _words(self, m: Module) -> dict[str, Value]:
+        """Return what each readable register holds that is no counter, as 32 bits."""
+        words: dict[str, Value] = {
+            name: Const(value, WORD_BITS) for name, value in constants(self.config).items()
+        }
         variable = {
             "STATUS": self.status,
             "ERROR": self.error,
@@ -119,42 +99,45 @@ class Registers(wiring.Component):
             "INSN_COUNT": self.insn_count,
             **{name: self.tokens[name] for name in TOKENS},
         }
-        shown = without_matrix() if self.config.acc_banks == 1 else {}
-        for name, register in REGISTERS.items():
-            if register.access is Access.WRITE:
-                continue
-            word = Signal(register.format.WORD_BITS, name=name.lower())
-            if name in shown:
-                other = shown[name]
-                m.d.comb += word.eq(words[other] if other else 0)
-            elif register.format is Count:
-                with m.If(self.control.clear):
-                    m.d.sync += word.eq(0)
-                with m.Else():
-                    m.d.sync += word.eq(word + self.rises[name])
-            elif name in fixed:
-                m.d.comb += word.eq(fixed[name])
-            else:
-                m.d.comb += word.eq(variable[name])
-            words[name] = word
+        for name, value in variable.items():
+            word = words[name] = Signal(WORD_BITS, name=name.lower())
+            m.d.comb += word.eq(value)
         return words
 
-    def _read(self, m: Module, words: dict[str, Signal]) -> None:
-        """Answer AR a cycle later on R."""
+    def _read(self, m: Module, words: dict[str, Value], counters: Counters) -> None:
+        """Answer AR on R: a cycle later, or for a counter when it has had its turn."""
         bus = self.bus
-        m.d.comb += bus.arready.eq(~bus.rvalid)
-        with m.If(bus.rready):
-            m.d.sync += bus.rvalid.eq(0)
-        with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [bus.rvalid.eq(1), bus.rdata.eq(0), bus.rresp.eq(_SLAVE_ERROR)]
-            with m.Switch(bus.araddr[2:]):
-                for name, word in words.items():
-                    for part in range(len(word) // WORD_BITS):
-                        with m.Case(REGISTERS[name].offset // 4 + part):
-                            m.d.sync += [
-                                bus.rdata.eq(word.word_select(part, WORD_BITS)),
-                                bus.rresp.eq(_OKAY),
-                            ]
+        wanted = Signal.like(counters.turn)
+        high = Signal()
+        had_turn = Signal(2)  # a cycle ago, and two
+        m.d.sync += had_turn.eq(had_turn[0] << 1)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += bus.arready.eq(1)
+                with m.If(bus.arvalid):
+                    m.d.sync += [bus.rdata.eq(0), bus.rresp.eq(_SLAVE_ERROR)]
+                    m.next = "ANSWER"
+                    with m.Switch(bus.araddr[2:]):
+                        for name, word in words.items():
+                            with m.Case(REGISTERS[name].offset // 4):
+                                m.d.sync += [bus.rdata.eq(word), bus.rresp.eq(_OKAY)]
+                        for name in COUNTERS:
+                            number = counters.number(name)
+                            for part in range(COUNTER_BITS // WORD_BITS):
+                                with m.Case(REGISTERS[name].offset // 4 + part):
+                                    m.d.sync += bus.rresp.eq(_OKAY)
+                                    if number is not None:
+                                        m.d.sync += [wanted.eq(number), high.eq(part)]
+                                        m.next = "COUNTER"
+            with m.State("COUNTER"):
+                m.d.sync += had_turn[0].eq(counters.turn == wanted)
+                with m.If(had_turn[1]):
+                    m.d.sync += bus.rdata.eq(counters.value.word_select(high, WORD_BITS))
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += bus.rvalid.eq(1)
+                with m.If(bus.rready):
+                    m.next = "IDLE"
 
     def _write(self, m: Module) -> None:
         """Take AW and W, in any order, and answer on B."""

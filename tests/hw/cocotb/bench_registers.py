@@ -6,7 +6,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
-from vtakit.hw.registers import without_matrix
+from vtakit.hw.counters import most_rise, rise_layout, without_matrix
 from vtakit.isa.config import Config
 from vtakit.isa.registers import REGISTERS, Access, Control, Count, constants
 
@@ -72,15 +72,19 @@ async def counters(dut: Any) -> None:
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers__bus_"), dut.clk, dut.rst)
     await begin(dut, *SHOWN)
     names = [name for name, register in REGISTERS.items() if register.format is Count]
-    width = len(dut.registers__rises) // len(names)
+    fields = rise_layout(config)
     shown = without_matrix() if config.acc_banks == 1 else {}
     clear = Control(clear=True).encode(config).to_bytes(4, "little")
-    for most in (1, (1 << width) - 1):
+    for all_rise in (False, True):
         await master.write(REGISTERS["CONTROL"].offset, clear)
-        rises = {name: random.randrange(most + 1) for name in names}
+        rises: Any = {
+            name: most if all_rise else random.randrange(most + 1)
+            for name in fields.members
+            for most in [most_rise(config, name)]
+        }
         cycles = random.randrange(100, 400)
         await RisingEdge(dut.clk)
-        dut.registers__rises.value = sum(rise << width * i for i, rise in enumerate(rises.values()))
+        dut.registers__rises.value = fields.const(rises).as_bits()
         for _ in range(cycles):
             await RisingEdge(dut.clk)
         dut.registers__rises.value = 0
