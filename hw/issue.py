@@ -41,9 +41,10 @@ class Step(data.StructLayout):
 class Issue(wiring.Component):
     """Execute GEMMs, ALUs and FINISHes up to their indices.
 
-    Two stages: the micro-op's address is given to its buffer; its indices are added to what the
-    loops add. A micro-op with a tensor operand is issued for two cycles where the accumulators have
-    one read port and the operand register does not hold its source (sim/TIMING.md).
+    Two stages: the micro-op is read; its indices are added to what the loops add. The buffer
+    answers in the cycle after an address, so it is given the one of the micro-op that comes next.
+    A micro-op with a tensor operand is issued for two cycles where the accumulators have one read
+    port and the operand register does not hold its source (sim/TIMING.md).
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class Issue(wiring.Component):
             self.nothing.eq((self.start & ~works) << self.slot),
         ]
 
-        # Stage 1: the instruction that issues, and the address of its micro-op.
+        # Stage 1: the instruction that issues, and its micro-op.
         what: Interface = Signal(What)
         slot = Signal.like(self.slot)
         index = Signal(INDEX_BITS)
@@ -137,7 +138,7 @@ class Issue(wiring.Component):
         m.d.comb += [
             issued.eq(loops.valid & ~again),
             loops.step.eq(issued),
-            self.uop.index.eq(loops.uop),
+            self.uop.index.eq(Mux(loops.valid, loops.next_uop, gemm.uop_begin)),
             self.front_free.eq(~loops.valid & ~again),
             self.gemm.eq(issued & ~what.alu),
             self.counted.eq(issued & (what.alu | ~what.reset)),
@@ -145,12 +146,20 @@ class Issue(wiring.Component):
         with m.If(issued & ~works):
             m.d.sync += first.eq(0)
 
+        # A micro-op that cannot go on is kept, since its buffer gives the next one.
+        uop = Signal.like(self.uop.data)
+        kept_uop = Signal.like(self.uop.data)
+        waited = Signal()
+        m.d.comb += uop.eq(Mux(waited, kept_uop, self.uop.data))
+        m.d.sync += [kept_uop.eq(uop), waited.eq(again)]
+
         # Stage 2: the micro-op and the loops' offsets.
         valid = Signal()
         second = Signal()  # in its second cycle
         held: Interface = Signal(
             data.StructLayout(
                 {
+                    "uop": len(uop),
                     "what": What,
                     "first": 1,
                     "retire": IN_FLIGHT,
@@ -163,6 +172,7 @@ class Issue(wiring.Component):
         m.d.sync += [valid.eq(issued | again), second.eq(again)]
         with m.If(issued):
             m.d.sync += [
+                held.uop.eq(uop),
                 held.what.eq(what),
                 held.first.eq(first),
                 held.retire.eq(loops.last << slot),
@@ -177,7 +187,7 @@ class Issue(wiring.Component):
     def _add(self, m: Module, held: Interface, valid: Value, second: Value, again: Signal) -> None:
         """Add the indices up and check them; into the pipelines, once or twice."""
         config, step = self.config, self.step
-        uop = layout(Uop, config)(self.uop.data)
+        uop = layout(Uop, config)(held.uop)
         sums = {
             name: Signal(offset_bits(config, name) + 1, name=f"{name}_sum") for name in OPERANDS
         }

@@ -50,8 +50,8 @@ class Loops(wiring.Component):
         Go on to the next one; only while `valid`. May meet `start` at the `last`.
     last : Out(1)
         It is the instruction's last.
-    uop : Out(range(uop_depth))
-        Its index in the micro-op buffer.
+    uop, next_uop : Out(range(uop_depth))
+        Its index in the micro-op buffer, and that of the one that follows in this instruction.
     dst, src, wgt : Out(offset_bits(config, ...))
         What the loops add to its indices.
     """
@@ -63,6 +63,7 @@ class Loops(wiring.Component):
     step: Signal
     last: Signal
     uop: Signal
+    next_uop: Signal
     dst: Signal
     src: Signal
     wgt: Signal
@@ -78,6 +79,7 @@ class Loops(wiring.Component):
                 "step": In(1),
                 "last": Out(1),
                 "uop": Out(range(config.uop_depth)),
+                "next_uop": Out(range(config.uop_depth)),
                 **{name: Out(offset_bits(config, name)) for name in OPERANDS},
             }
         )
@@ -98,10 +100,11 @@ class Loops(wiring.Component):
             last_uop.eq(uops_left == 0),
             last_inner.eq(inners_left == 0),
             self.last.eq(last_uop & last_inner & (outs_left == 0)),
+            self.next_uop.eq(Mux(last_uop, begin, self.uop + 1)),
         ]
         with m.If(self.step):
             m.d.sync += [
-                self.uop.eq(Mux(last_uop, begin, self.uop + 1)),
+                self.uop.eq(self.next_uop),
                 uops_left.eq(Mux(last_uop, end, uops_left - 1)),
             ]
             with m.If(last_uop):

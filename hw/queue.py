@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out
 class Queue(wiring.Component):
     """Hold up to `depth` items, in order.
 
-    An item put in cycle d is at the output in cycle d + 1 if none is before it. The memory answers
-    an address in the cycle after it, so the address of the next head is given a cycle ahead; an
-    item put in that very cycle passes by the memory.
+    An item put in cycle d is at the output in cycle d + 1 if none is before it. The oldest item
+    stands in a register, the others in memory. This answers an address in the cycle after it, so
+    the address of the next head is given a cycle ahead; an item put in that very cycle passes by.
 
     Parameters
     ----------
@@ -51,28 +51,38 @@ class Queue(wiring.Component):
         write = memory.write_port()
         read = memory.read_port(transparent_for=(write,))
 
+        front = self.output.payload
         put = Signal()
         taken = Signal()
+        frees = Signal()  # the register takes the next item, if there is one
+        stores = Signal()
+        stored = Signal(range(self.depth + 1))  # items in memory
         tail = Signal(range(self.depth))
         head = Signal(range(self.depth))
         next_head = Signal(range(self.depth))
         m.d.comb += [
             self.input.ready.eq(self.level != self.depth),
-            self.output.valid.eq(self.level != 0),
             put.eq(self.input.valid & self.input.ready),
             taken.eq(self.output.valid & self.output.ready),
-            write.en.eq(put),
+            frees.eq(taken | ~self.output.valid),
+            stores.eq(put & ~(frees & (stored == 0))),
+            write.en.eq(stores),
             write.addr.eq(tail),
             write.data.eq(self.input.payload),
-            next_head.eq(Mux(taken, self._after(head), head)),
+            next_head.eq(Mux(frees & (stored != 0), self._after(head), head)),
             read.addr.eq(next_head),
-            self.output.payload.eq(read.data),
         ]
         m.d.sync += [
             self.level.eq(self.level + put - taken),
-            tail.eq(Mux(put, self._after(tail), tail)),
+            stored.eq(stored + stores - (frees & (stored != 0))),
+            tail.eq(Mux(stores, self._after(tail), tail)),
             head.eq(next_head),
         ]
+        with m.If(frees):
+            m.d.sync += [
+                self.output.valid.eq((stored != 0) | put),
+                front.eq(Mux(stored != 0, read.data, self.input.payload)),
+            ]
         return m
 
     def _after(self, place: Signal):

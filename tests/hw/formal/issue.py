@@ -62,6 +62,10 @@ Sums = data.StructLayout(
 """A micro-op as it should be, with the loops' offsets or with its full indices."""
 
 
+Given = data.StructLayout({"word": 32, "index": INDEX_BITS})
+"""A micro-op, and where the buffer had it."""
+
+
 class Issued(Proof):
     """Any instructions without a static fault, one after the other; micro-ops that may be anything.
 
@@ -97,14 +101,30 @@ class Issued(Proof):
 
         again = dut.alu & ~dut.counted
         issued = dut.gemm | dut.counted
-        busy, planned = self._loop(m, word, starts, issued)
+        given = self._given(m, again)
+        busy, planned = self._loop(m, word, starts, issued, given)
         self.claim(m, "front busy until all are issued", dut.front_free == ~(busy | again))
         self.claim(m, "one a cycle", dut.front_free | (issued ^ again))
-        self._sum(m, issued, again, planned)
+        self._sum(m, issued, again, planned, given)
         self.reach(m, "two iterations of each loop", (dut.step.retire == 1) & (starts == 1))
         self.reach(m, "a second one", (dut.step.retire == 2) & dut.step.valid)
 
-    def _loop(self, m: Module, word: Value, starts: Any, issued: Value) -> tuple[Value, Any]:
+    def _given(self, m: Module, again: Value) -> Any:
+        """Return the micro-op that the buffer has given, and the address that it was given for; one
+        that waits stays.
+        """
+        dut = self.dut
+        given: Any = Signal(Given)
+        kept: Any = Signal(Given)
+        m.d.comb += [given.word.eq(dut.uop.data), given.index.eq(self.past(m, dut.uop.index))]
+        with m.If(self.past(m, again)):
+            m.d.comb += given.eq(kept)
+        m.d.sync += kept.eq(given)
+        return given
+
+    def _loop(
+        self, m: Module, word: Value, starts: Any, issued: Value, given: Any
+    ) -> tuple[Value, Any]:
         """Claim that the addresses are those of the loops; return whether there are more, and what
         the loops add.
         """
@@ -152,7 +172,7 @@ class Issued(Proof):
                     loop[f"wgt_{where}"].eq(gemm[f"wgt_factor_{where}"]),
                 ]
         self.claim(m, "issues what there is", ~issued | busy)
-        self.claim(m, "the next micro-op of the loops", ~issued | (dut.uop.index == uop))
+        self.claim(m, "the next micro-op of the loops", ~issued | (given.index == uop))
         self.claim(m, "a micro-op of the buffer", ~issued | (uop < self.config.uop_depth))
 
         planned: Any = Signal(Sums)
@@ -170,14 +190,15 @@ class Issued(Proof):
         ]
         return busy, planned
 
-    def _sum(self, m: Module, issued: Value, again: Value, planned: Any) -> None:
+    def _sum(self, m: Module, issued: Value, again: Value, planned: Any, given: Any) -> None:
         """Claim that the steps are the micro-ops with the loops' offsets, but for faulty ones."""
         dut, step = self.dut, self.dut.step
-        uop = self.layouts[Uop](dut.uop.data)
+        word = Signal.like(given.word)
+        uop = self.layouts[Uop](word)
         fresh, offsets = self.past(m, issued), Signal(Sums)
         sums, before, now = Signal(Sums), Signal(Sums), Signal(Sums)
         with m.If(issued):
-            m.d.sync += offsets.eq(planned)
+            m.d.sync += [offsets.eq(planned), word.eq(given.word)]
         m.d.comb += sums.eq(offsets)
         m.d.comb += [sums[name].eq(offsets[name] + uop[name]) for name in DEPTHS]
         outside = {name: Signal(name=f"{name}_beyond") for name in DEPTHS}
